@@ -1,0 +1,208 @@
+"""What the operating system knows about a process: its memory map, its names, whether it is there.
+
+Everything is read from /proc, which is quicker than any library for the few facts needed. A process can end
+between two reads, so every function may raise `TargetNotFound`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from tachyscope.errors import CorruptTarget, PermissionDenied, TachyscopeError, TargetGone, TargetNotFound
+
+MAX_FILE_BYTES = 64 << 20
+"""No file under /proc that is read here comes near this size (a memory map takes about 100 bytes a line)."""
+
+_GONE = (errno.ENOENT, errno.ESRCH, errno.ENOTDIR)
+_DENIED = (errno.EACCES, errno.EPERM)
+_DELETED = " (deleted)"
+_MAP_LINE = re.compile(
+    rb"([0-9a-f]+)-([0-9a-f]+) ([-rwxsp]{4}) ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) (\d+) *(.*)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """One line of /proc/PID/maps; addresses and the offset in the file in bytes."""
+
+    start: int
+    end: int
+    permissions: str  # such as "r-xp"
+    offset: int
+    device: int  # as os.stat_result.st_dev
+    inode: int  # 0: no file
+    path: str  # as the target sees it; "" for anonymous memory, "[heap]" and the like for special memory
+    deleted: bool  # the file was removed or replaced since it was mapped
+
+    @property
+    def is_file(self) -> bool:
+        """True for the mapping of a file with a path."""
+        return self.inode != 0 and self.path.startswith("/")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Tells a program run from any other: the same pid after exec, or reused, has another identity."""
+
+    started_ticks: int  # when the process started, in clock ticks after boot
+    stack_start: int  # where its stack starts: random for each exec; 0 when we may not know
+
+
+def read_maps(pid: int) -> tuple[Mapping, ...]:
+    """Return the memory mappings of a process in order of address; none for a kernel thread or a zombie."""
+    mappings = (_parse_mapping(line) for line in _read(pid, "maps").splitlines())
+    return tuple(mapping for mapping in mappings if mapping is not None)
+
+
+def _parse_mapping(line: bytes) -> Mapping | None:
+    match = _MAP_LINE.fullmatch(line)
+    if match is None:
+        return None
+    start, end, offset = (int(match[group], 16) for group in (1, 2, 4))
+    device = os.makedev(int(match[5], 16), int(match[6], 16))
+    # The kernel writes a newline in a path as this escape and leaves everything else as it is.
+    path = os.fsdecode(match[8].replace(b"\\012", b"\n"))
+    deleted = path.endswith(_DELETED)
+    path = path.removesuffix(_DELETED)
+    return Mapping(start, end, match[3].decode(), offset, device, int(match[7]), path, deleted)
+
+
+def command_line(pid: int) -> tuple[str, ...]:
+    """Return the arguments the process was started with; empty for a kernel thread or a zombie."""
+    raw = _read(pid, "cmdline").removesuffix(b"\0")
+    return tuple(part.decode("utf-8", "replace") for part in raw.split(b"\0")) if raw else ()
+
+
+def namespace_pid(pid: int) -> int:
+    """Return the pid that the process itself sees: that of its innermost pid namespace."""
+    for line in _read(pid, "status").splitlines():
+        if line.startswith(b"NSpid:"):
+            return int(line.split()[-1])
+    return pid  # a kernel without pid namespaces
+
+
+def thread_name(pid: int, tid: int) -> str:
+    """Return the name the kernel has for a thread, at most 15 bytes."""
+    return _read(pid, f"task/{tid}/comm").rstrip(b"\n").decode("utf-8", "replace")
+
+
+def exists(pid: int) -> bool:
+    """Return True while the process runs; a zombie, which only waits to be reaped, does not."""
+    try:
+        return _stat_fields(pid)[0] not in (b"Z", b"X", b"x")
+    except TargetNotFound:
+        return False
+    except PermissionDenied:
+        return True
+
+
+def identity(pid: int) -> Identity:
+    """Return what tells this run of a program from another under the same pid."""
+    fields = _stat_fields(pid)
+    if fields[0] in (b"Z", b"X", b"x"):
+        raise TargetGone(f"process {pid} has ended")
+    return Identity(started_ticks=int(fields[19]), stack_start=int(fields[25]))
+
+
+def _stat_fields(pid: int) -> list[bytes]:
+    """Return the fields of /proc/PID/stat from the third (the state) on; before it stands any name."""
+    fields = _read(pid, "stat").rpartition(b") ")[2].split()
+    if len(fields) < 26:
+        raise TargetNotFound(f"there is no process {pid}")
+    return fields
+
+
+def executable(pid: int) -> str:
+    """Return the path of the executable as the target sees it."""
+    try:
+        return str(Path(f"/proc/{pid}/exe").readlink()).removesuffix(_DELETED)
+    except OSError as error:
+        raise translate(error, pid) from None
+
+
+def open_mapped_file(pid: int, mapping: Mapping) -> int:
+    """Open the very file that is mapped, even when deleted or replaced since; return a descriptor to close.
+
+    Raises `PermissionDenied`, or `TargetNotFound` if neither the file nor the process can be reached.
+    """
+    first_error: OSError | None = None
+    for path, trusted in _ways_to(pid, mapping):
+        try:
+            descriptor = _open_same(path, mapping, trusted)
+        except OSError as error:
+            # A refusal says more than the absence of the other ways.
+            if first_error is None or (error.errno in _DENIED and first_error.errno not in _DENIED):
+                first_error = error
+            continue
+        if descriptor is not None:
+            return descriptor
+    if first_error is not None and first_error.errno in _DENIED:
+        raise translate(first_error, pid)
+    raise TargetNotFound(f"the file {mapping.path!r} mapped by process {pid} can no longer be opened")
+
+
+def _ways_to(pid: int, mapping: Mapping) -> list[tuple[str, bool]]:
+    """Return paths to the mapped file, and whether each leads to it without any doubt."""
+    ways = [(f"/proc/{pid}/root{mapping.path}", False)]
+    ways.append((f"/proc/{pid}/map_files/{mapping.start:x}-{mapping.end:x}", True))
+    return [*ways, (f"/proc/{pid}/exe", False)]
+
+
+def _open_same(path: str, mapping: Mapping, trusted: bool) -> int | None:
+    # O_NONBLOCK: a pipe put in place of the file must not keep us waiting.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    facts = os.fstat(descriptor)
+    if stat.S_ISREG(facts.st_mode) and (trusted or _is_same(facts, mapping)):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _is_same(facts: os.stat_result, mapping: Mapping) -> bool:
+    if facts.st_ino != mapping.inode:
+        return False
+    # btrfs and overlayfs show another device in a memory map than in stat; then the inode of a file that was
+    # not replaced has to do. Such devices have the major number 0.
+    unreliable = os.major(mapping.device) == 0 and not mapping.deleted
+    return facts.st_dev == mapping.device or unreliable
+
+
+def translate(error: OSError, pid: int, attached: bool = False) -> TachyscopeError:
+    """Return our error for one of the operating system about process `pid`.
+
+    `attached` says that the process was there before, so its absence is news and not the user's mistake.
+    """
+    if error.errno in _DENIED:
+        return PermissionDenied(f"reading process {pid} is not permitted", _permission_remedy())
+    if error.errno in _GONE:
+        return TargetGone(f"process {pid} has ended") if attached else _not_found(pid)
+    if attached and not exists(pid):
+        return TargetGone(f"process {pid} has ended")
+    return CorruptTarget(f"process {pid} cannot be read", os.strerror(error.errno or errno.EIO))
+
+
+def _not_found(pid: int) -> TargetNotFound:
+    return TargetNotFound(f"there is no process {pid}", "ps lists the processes that run")
+
+
+def _permission_remedy() -> str:
+    remedy = "run tachyscope as root (sudo) or with the capability CAP_SYS_PTRACE"
+    try:
+        scope = Path("/proc/sys/kernel/yama/ptrace_scope").read_text().strip()
+        remedy += f"; kernel.yama.ptrace_scope is {scope}, where 0 lets you read your own processes"
+    except OSError:
+        pass  # a kernel without Yama does not restrict this further
+    return remedy + "; in a container, start that with --cap-add=SYS_PTRACE"
+
+
+def _read(pid: int, name: str) -> bytes:
+    try:
+        with Path(f"/proc/{pid}/{name}").open("rb") as file:
+            return file.read(MAX_FILE_BYTES)
+    except OSError as error:
+        raise translate(error, pid) from None

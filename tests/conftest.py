@@ -1,0 +1,15 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support import INTERPRETERS
+
+
+@pytest.fixture(params=[pytest.param(path, id=f"py{name}") for name, path in INTERPRETERS.items()])
+def python(request: pytest.FixtureRequest) -> Path:
+    """Each interpreter of this machine in turn."""
+    path: Path = request.param
+    return path
