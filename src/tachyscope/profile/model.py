@@ -1,0 +1,160 @@
+"""The model that every report reads: functions, frames, a tree of stacks, and how well the sampling went.
+
+A `Profile` is built once and not changed afterwards. Stacks are root first. A stack is a node of `StackTree`: its
+path from the root is the stack, so common beginnings are stored once. Node 0 is the empty stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A code object as a person knows it.
+
+    `name` is the bare name (`co_name`), `qualname` the qualified one (equal to `name` on targets below 3.11, which
+    do not record it), `filename` the path as the target has it, `first_line` the 1-based line of its definition.
+    """
+
+    name: str
+    qualname: str
+    filename: str
+    first_line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A function at one of its lines. Lines are 1-based; 0 means that the target has no line for the instruction.
+
+    Columns are 0-based UTF-8 byte offsets, -1 where the target does not record them (below 3.11, or stripped).
+    """
+
+    function: Function
+    line: int
+    end_line: int = 0
+    column: int = -1
+    end_column: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadInfo:
+    """A sampled thread: `tid` is the kernel's id as the target sees it, `name` may be empty, `is_main` as Python says."""
+
+    tid: int
+    name: str = ""
+    is_main: bool = False
+
+
+@dataclass(slots=True)
+class StackTree:
+    """Distinct stacks as a tree. `parents[n] < n`; node 0 is the root (the empty stack), `frames[0]` is None."""
+
+    parents: list[int] = field(default_factory=lambda: [0])
+    frames: list[Frame | None] = field(default_factory=lambda: [None])
+    _index: dict[tuple[int, Frame], int] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.parents)
+
+    def child(self, parent: int, frame: Frame) -> int:
+        """Return the node for `frame` called from node `parent`, adding it if it is new."""
+        key = (parent, frame)
+        node = self._index.get(key)
+        if node is None:
+            node = len(self.parents)
+            self.parents.append(parent)
+            self.frames.append(frame)
+            self._index[key] = node
+        return node
+
+    def add(self, stack: Sequence[Frame]) -> int:
+        """Return the node of a stack given root first."""
+        node = 0
+        for frame in stack:
+            node = self.child(node, frame)
+        return node
+
+    def stack(self, node: int) -> list[Frame]:
+        """Return the frames of a node, root first."""
+        path: list[Frame] = []
+        while node:
+            frame = self.frames[node]
+            if frame is not None:
+                path.append(frame)
+            node = self.parents[node]
+        path.reverse()
+        return path
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """How well a run sampled. Counts are of thread samples, except `ticks` (moments at which a sample was due).
+
+    `ticks` = moments that were sampled + `missed`; a sampled moment gives one sample per thread or a failed one.
+    """
+
+    interval_us: float
+    duration_s: float
+    ticks: int
+    samples: int
+    failed: int = 0
+    missed: int = 0
+    retried: int = 0
+    truncated: int = 0
+    left_out: int = 0
+    profiler_cpu_s: float = 0.0
+
+    @property
+    def rate_hz(self) -> float:
+        """Samples per second of sampling; 0 if there was no time to sample."""
+        return self.samples / self.duration_s if self.duration_s > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TargetInfo:
+    """What was profiled: process id, its command line, and the version of its Python (`3.12.1`)."""
+
+    pid: int
+    command: tuple[str, ...] = ()
+    python_version: str = ""
+
+
+@dataclass(slots=True)
+class Profile:
+    """A finished profile.
+
+    `counts[thread][node]` is how many samples of that thread (an index into `threads`) had exactly that stack.
+    """
+
+    target: TargetInfo
+    accuracy: Accuracy
+    threads: list[ThreadInfo]
+    tree: StackTree
+    counts: list[dict[int, int]]
+
+    @property
+    def samples(self) -> int:
+        """Number of samples of all threads, those with an empty stack included."""
+        return sum(sum(counts.values()) for counts in self.counts)
+
+    @property
+    def seconds_per_sample(self) -> float:
+        """Measured time shared out by samples: the sampled time of all threads divided by their samples."""
+        total = self.samples
+        return self.accuracy.duration_s * len(self.threads) / total if total else 0.0
+
+    def totals(self) -> Mapping[int, int]:
+        """Return node -> samples, summed over the threads."""
+        merged: dict[int, int] = {}
+        for counts in self.counts:
+            for node, count in counts.items():
+                merged[node] = merged.get(node, 0) + count
+        return merged
+
+    def stacks(self) -> Iterator[tuple[ThreadInfo, list[Frame], int]]:
+        """Yield (thread, stack root first, samples) for each distinct stack of each thread."""
+        for thread, counts in zip(self.threads, self.counts, strict=True):
+            for node, count in counts.items():
+                yield thread, self.tree.stack(node), count
