@@ -1,0 +1,80 @@
+from libc.stdint cimport int32_t
+
+
+# The offsets that the core reads: `tachyscope.target.layouts.Layout` with the same names, in bytes, -1 = absent.
+cdef struct Layout:
+    int32_t thread_frame
+    int32_t thread_cframe
+    int32_t cframe_current_frame
+    int32_t frame_size
+    int32_t frame_code
+    int32_t frame_previous
+    int32_t frame_instr
+    int32_t frame_owner
+    int32_t frame_instr_kind
+    int32_t frame_entry_owner
+    int32_t frame_code_tag
+    int32_t frame_stack_top
+    int32_t frame_stack_top_kind
+    int32_t frame_is_entry
+    int32_t code_size
+    int32_t code_name
+    int32_t code_qualname
+    int32_t code_filename
+    int32_t code_firstlineno
+    int32_t code_linetable
+    int32_t code_instructions
+    int32_t code_bytecode
+    int32_t code_version
+    int32_t object_type
+    int32_t var_size
+    int32_t type_name
+    int32_t bytes_data
+    int32_t unicode_length
+    int32_t unicode_hash
+    int32_t unicode_state
+    int32_t unicode_kind_shift
+    int32_t unicode_compact_shift
+    int32_t unicode_ascii_shift
+    int32_t unicode_ascii_data
+    int32_t unicode_compact_data
+
+
+cdef inline int layout_fill(Layout *layout, object source) except -1:
+    """Copy the attributes of the same names from `source`."""
+    layout.thread_frame = source.thread_frame
+    layout.thread_cframe = source.thread_cframe
+    layout.cframe_current_frame = source.cframe_current_frame
+    layout.frame_size = source.frame_size
+    layout.frame_code = source.frame_code
+    layout.frame_previous = source.frame_previous
+    layout.frame_instr = source.frame_instr
+    layout.frame_owner = source.frame_owner
+    layout.frame_instr_kind = source.frame_instr_kind
+    layout.frame_entry_owner = source.frame_entry_owner
+    layout.frame_code_tag = source.frame_code_tag
+    layout.frame_stack_top = source.frame_stack_top
+    layout.frame_stack_top_kind = source.frame_stack_top_kind
+    layout.frame_is_entry = source.frame_is_entry
+    layout.code_size = source.code_size
+    layout.code_name = source.code_name
+    layout.code_qualname = source.code_qualname
+    layout.code_filename = source.code_filename
+    layout.code_firstlineno = source.code_firstlineno
+    layout.code_linetable = source.code_linetable
+    layout.code_instructions = source.code_instructions
+    layout.code_bytecode = source.code_bytecode
+    layout.code_version = source.code_version
+    layout.object_type = source.object_type
+    layout.var_size = source.var_size
+    layout.type_name = source.type_name
+    layout.bytes_data = source.bytes_data
+    layout.unicode_length = source.unicode_length
+    layout.unicode_hash = source.unicode_hash
+    layout.unicode_state = source.unicode_state
+    layout.unicode_kind_shift = source.unicode_kind_shift
+    layout.unicode_compact_shift = source.unicode_compact_shift
+    layout.unicode_ascii_shift = source.unicode_ascii_shift
+    layout.unicode_ascii_data = source.unicode_ascii_data
+    layout.unicode_compact_data = source.unicode_compact_data
+    return 0

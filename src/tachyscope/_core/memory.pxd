@@ -1,0 +1,18 @@
+from libc.stdint cimport uint64_t, uintptr_t
+
+
+cdef extern from "<sys/uio.h>" nogil:
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+
+
+cdef struct Memory:
+    int pid
+    int fd  # of /proc/PID/mem where process_vm_readv is refused or missing, else -1
+
+
+# Bytes read in order of `remote` into one contiguous buffer, or -errno if nothing could be read.
+cdef ssize_t memory_readv(Memory *memory, char *buffer, iovec *remote, size_t count) noexcept nogil
+cdef ssize_t memory_read(Memory *memory, uintptr_t address, void *buffer, size_t size) noexcept nogil
+cdef uint64_t now_ns() noexcept nogil

@@ -1,0 +1,22 @@
+from libc.stdint cimport int32_t, uint32_t, uint64_t
+
+
+# Distinct stacks as a tree: a node is a frame (code id, byte offset of its instruction) under its caller's node.
+# Node 0 is the empty stack; parents come before children.
+cdef struct Node:
+    uint32_t parent
+    uint32_t code
+    int32_t offset
+
+cdef struct Tree:
+    Node *nodes
+    uint64_t *counts    # samples that had exactly this stack
+    uint32_t count, capacity
+    uint32_t *slots
+    uint32_t slot_count
+
+
+cdef int tree_init(Tree *tree) noexcept nogil
+cdef void tree_clear(Tree *tree) noexcept nogil
+cdef uint32_t tree_child(Tree *tree, uint32_t parent, uint32_t code, int32_t offset) noexcept nogil
+cdef uint32_t tree_find(Tree *tree, uint32_t parent, uint32_t code, int32_t offset) noexcept nogil
