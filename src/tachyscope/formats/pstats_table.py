@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TextIO
+from typing import TextIO
 
 from tachyscope.formats.escape import encodable, printable
 from tachyscope.formats.exporter import Exporter
 from tachyscope.formats.paths import NO_FILE, ShortPaths, of_profile
+from tachyscope.formats.sorting import Sort
 from tachyscope.profile.model import Profile
 from tachyscope.profile.summary import LineKey, Row, by_function, by_line, summarize
 
-Sort = Literal["nsamples", "tottime", "cumtime", "sample-pct", "cumul-pct", "nsamples-cumul", "name"]
 GROUP_ROWS = 3
 
 
@@ -278,9 +278,7 @@ def _groups(lines: Sequence[Line], what: str) -> Iterator[Group]:
             for line in by_gap[:GROUP_ROWS]
         ],
     )
-    by_ratio = sorted(
-        (line for line in calling if line.own), key=lambda line: (-line.cumulative / line.own, -line.own)
-    )
+    by_ratio = sorted((line for line in calling if line.own), key=lambda line: (-line.cumulative / line.own, -line.own))
     yield Group(
         "Highest ratio of cumulative to direct (a little work of their own, much below)",
         [(f"{line.cumulative / line.own:,.1f} ×", line) for line in by_ratio[:GROUP_ROWS]],

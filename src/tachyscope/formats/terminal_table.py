@@ -25,9 +25,7 @@ HOT, WARM = 0.2, 0.05
 
 def write(report: Report, stream: TextIO, width: int | None = None) -> None:
     """Write a report to a terminal of `width` columns (None: as it says itself)."""
-    console = Console(
-        file=stream, width=width, force_terminal=True, markup=False, emoji=False, highlight=False
-    )
+    console = Console(file=stream, width=width, force_terminal=True, markup=False, emoji=False, highlight=False)
     title, *rest = report.head
     console.print(_safe(title, console, "bold"))
     for line in rest:

@@ -40,7 +40,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class ThreadInfo:
-    """A sampled thread: `tid` is the kernel's id as the target sees it, `name` may be empty, `is_main` as Python says."""
+    """A sampled thread: `tid` as the target sees it, `name` may be empty, `is_main` as Python says."""
 
     tid: int
     name: str = ""

@@ -1,0 +1,1 @@
+"""Code objects of the target: copied when first seen, validated afterwards. Used from compiled code only."""

@@ -1,0 +1,112 @@
+"""The public Python API: attach or launch, sample for a time, get a `Profile`, export it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from tachyscope.errors import NotPython, TargetGone, UsageError
+from tachyscope.formats import FORMATS, load
+from tachyscope.formats.files import render, write_whole
+from tachyscope.profile.model import Profile
+from tachyscope.recorder import Recorder
+from tachyscope.target import launch as _launch
+
+DEFAULT_INTERVAL_US = 100.0
+
+
+class Session:
+    """A process that is being profiled; made by `attach` and `launch`, used as a context manager.
+
+    Leaving the context gives back what the session holds of the system and ends a process that `launch` started.
+    """
+
+    def __init__(self, recorder: Recorder, process: subprocess.Popen[bytes] | None = None) -> None:
+        self._recorder = recorder
+        self.process = process
+        """The process that `launch` started; None for `attach`."""
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int:
+        """The process id of the target."""
+        return self._recorder.pid
+
+    def sample(self, seconds: float | None = None) -> int:
+        """Sample for `seconds`, or until the target ends; may be called again. Returns the samples so far.
+
+        The main thread is sampled. A target that ends is no error: what was sampled stays.
+        """
+        self._recorder.sample(seconds)
+        return self._recorder.samples
+
+    def profile(self) -> Profile:
+        """Return everything sampled so far. The profile does not change with later samples."""
+        return self._recorder.profile()
+
+    def close(self) -> None:
+        """End a process that `launch` started and forget the target."""
+        self._recorder.close()
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+def attach(pid: int, *, interval_us: float = DEFAULT_INTERVAL_US) -> Session:
+    """Return a session for the running process `pid`, to be sampled every `interval_us` microseconds.
+
+    Raises `TargetNotFound`, `PermissionDenied`, `NotPython`, `UnsupportedPython` or `CorruptTarget`.
+    """
+    recorder = Recorder(pid, _interval_ns(interval_us))
+    recorder.find_python()
+    if not recorder.start():
+        raise NotPython(f"process {pid} has no Python thread", "it is starting or ending; try again")
+    return Session(recorder)
+
+
+def launch(command: Sequence[str], *, interval_us: float = DEFAULT_INTERVAL_US) -> Session:
+    """Start `command`, which runs Python, and return a session for it once its interpreter can be read.
+
+    Raises `TargetNotFound` if it cannot be started, `TargetGone` if it ended without running Python.
+    """
+    if isinstance(command, str) or not command:
+        raise UsageError("launch needs a command as a list of words", 'for example ["python", "app.py"]')
+    process = _launch.start(list(command))
+    recorder = Recorder(process.pid, _interval_ns(interval_us))
+    session = Session(recorder, process)
+    try:
+        if not recorder.wait_for_python():
+            raise TargetGone(f"{command[0]!r} ended before its Python could be read")
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def export(profile: Profile, name: str, path: str | Path, **options: object) -> None:
+    """Write a profile to the file `path` in the format `name`: "pstats" (a table), "pstats-file" or "collapsed".
+
+    `options` are the fields of the format's options, such as `lines=True`. The file appears whole or not at all.
+    Raises `UsageError` for an unknown format or option, `OutputError` if the file cannot be written.
+    """
+    if name not in FORMATS:
+        raise UsageError(f"no format {name!r}", f"there are {', '.join(FORMATS)}")
+    exporter = load(name)
+    try:
+        chosen = exporter.options(**options)
+    except TypeError as error:
+        raise UsageError(f"format {name!r} does not have these options", str(error)) from None
+    write_whole(Path(path), render(exporter, profile, chosen))
+
+
+def _interval_ns(interval_us: float) -> int:
+    if not 1 <= interval_us <= 3.6e9:
+        raise UsageError(f"interval_us is {interval_us}", "it must be at least 1 microsecond and at most an hour")
+    return round(interval_us * 1000)

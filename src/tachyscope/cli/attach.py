@@ -1,0 +1,52 @@
+"""`tachyscope attach`: profile a process that runs already."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from tachyscope.cli import messages
+from tachyscope.cli.options import add_output, add_sampling
+from tachyscope.cli.output import Output, check_stats_path, write_stats
+from tachyscope.cli.signals import Signals
+from tachyscope.errors import NotPython, TargetNotFound
+from tachyscope.recorder import Recorder
+
+NAME = "attach"
+SUMMARY = "profile a Python process that runs already"
+USAGE = "tachyscope attach [options] PID"
+DESCRIPTION = "Sample a running Python process by its process id. It is not stopped or changed."
+DEFAULT_DURATION_S = 10.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options and the process id."""
+    parser.add_argument("pid", metavar="PID", type=_pid, help="process id of the target")
+    add_sampling(parser, default_duration="10")
+    add_output(parser)
+
+
+def _pid(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 1 << 31:
+        raise argparse.ArgumentTypeError(f"{text!r} is no process id")
+    return int(text)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Sample, write, and return 0."""
+    output = Output(options)
+    check_stats_path(options.stats_json)
+    if options.pid == os.getpid():
+        raise TargetNotFound(f"process {options.pid} is tachyscope itself", "give the process id of another program")
+    duration_s = DEFAULT_DURATION_S if options.duration_s is None else options.duration_s
+    recorder = Recorder(options.pid, options.interval_ns)
+    with Signals() as signals:
+        recorder.find_python()
+        if not recorder.start():
+            raise NotPython(f"process {options.pid} has no Python thread", "it is starting or ending; try again")
+        recorder.sample(duration_s or None, signals.stopped)
+        profile = recorder.profile()
+        path = output.write(profile)
+        messages.say_result(profile, path)
+        write_stats(options.stats_json, profile.accuracy, None)
+    return 0

@@ -1,0 +1,61 @@
+"""What is said to the person, on standard error; results go to standard output or files."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tachyscope.formats.escape import printable
+
+if TYPE_CHECKING:
+    from tachyscope.profile.model import Profile
+
+
+def say(text: str) -> None:
+    """Write one line to standard error; if nobody listens there, go on."""
+    with suppress(OSError):
+        print(f"tachyscope: {printable(text)}", file=sys.stderr, flush=True)
+
+
+def say_result(profile: Profile, path: Path | None) -> None:
+    """Say what was sampled, how well, and where the result is."""
+    say(sampled(profile))
+    if path is not None:
+        say(f"written to {path}")
+
+
+def sampled(profile: Profile) -> str:
+    """Return one line: what was sampled, the rate asked and reached, what failed and was missed."""
+    accuracy, target = profile.accuracy, profile.target
+    python = f" (Python {target.python_version})" if target.python_version else ""
+    if not accuracy.samples and not accuracy.failed:
+        why = "it ended before the first one" if python else "it ran no Python itself, and children are not followed"
+        return f"no samples of process {target.pid}{python}: {why}"
+    asked_hz = 1e6 / accuracy.interval_us
+    tried = accuracy.samples + accuracy.failed
+    parts = [
+        f"{accuracy.samples:,} samples of process {target.pid}{python} in {accuracy.duration_s:.2f} s",
+        f"{accuracy.rate_hz:,.0f} of {asked_hz:,.0f} a second",
+        f"{accuracy.failed:,} failed ({_percent(accuracy.failed, tried)})",
+        f"{accuracy.missed:,} missed ({_percent(accuracy.missed, accuracy.ticks)})",
+    ]
+    if accuracy.truncated:
+        parts.append(f"{accuracy.truncated:,} cut at the depth limit ({_percent(accuracy.truncated, tried)})")
+    return "; ".join(parts)
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole if whole else 0:.2f} %"
+
+
+def ended(status: int) -> str:
+    """Return how a target ended, from the exit status that `subprocess` gives."""
+    if status >= 0:
+        return f"the target ended with exit status {status}"
+    try:
+        return f"the target was ended by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"the target was ended by signal {-status}"

@@ -1,0 +1,97 @@
+"""Options that several commands share: how to sample, what to write."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+from tachyscope.formats.sorting import SORT_KEYS
+
+DEFAULT_INTERVAL_US = 100
+_UNITS = {"": 1, "hz": 1, "khz": 1_000, "mhz": 1_000_000}
+_MAX_INTERVAL_US = 3_600_000_000
+
+
+def interval_us(text: str) -> int:
+    """Parse `-i`: whole microseconds, at least 1. Returns nanoseconds."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of microseconds") from None
+    if not 1 <= value <= _MAX_INTERVAL_US:
+        raise argparse.ArgumentTypeError(f"{text} is not from 1 to {_MAX_INTERVAL_US} microseconds")
+    return value * 1000
+
+
+def rate(text: str) -> int:
+    """Parse `-r`: 10000, 10khz, 0.2mhz. Returns the interval in nanoseconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)(hz|khz|mhz|)", text.strip().lower())
+    hertz = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    if not 1e6 / _MAX_INTERVAL_US <= hertz <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate up to 1mhz, such as 10000, 10khz or 0.2mhz")
+    return round(1e9 / hertz)
+
+
+def duration_s(text: str) -> float:
+    """Parse `-d`: seconds, fractions allowed, 0 for no end."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, 0 or more")
+    return value
+
+
+def limit(text: str) -> int:
+    """Parse `--limit`: a positive whole number."""
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive whole number")
+    return int(text)
+
+
+def add_sampling(parser: argparse.ArgumentParser, default_duration: str) -> None:
+    """Add the options that say how to sample."""
+    group = parser.add_argument_group("sampling")
+    speed = group.add_mutually_exclusive_group()
+    speed.add_argument(
+        "-i", "--interval", dest="interval_ns", metavar="MICROSECONDS", type=interval_us,
+        default=DEFAULT_INTERVAL_US * 1000, help=f"time between two samples (default: {DEFAULT_INTERVAL_US})",
+    )  # fmt: skip
+    speed.add_argument(
+        "-r", "--sampling-rate", dest="interval_ns", metavar="RATE", type=rate,
+        default=argparse.SUPPRESS, help="the same as a rate: 10000, 10khz, 0.2mhz",
+    )  # fmt: skip
+    group.add_argument(
+        "-d", "--duration", dest="duration_s", metavar="SECONDS", type=duration_s,
+        help=f"how long to sample; 0 means until the target exits (default: {default_duration})",
+    )  # fmt: skip
+    group.add_argument(
+        "--stats-json",
+        metavar="PATH",
+        help="write how well the sampling went as one JSON object (- = stdout)",
+    )
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what to write, and where."""
+    group = parser.add_argument_group("output")
+    form = group.add_mutually_exclusive_group()
+    form.add_argument(
+        "--pstats", dest="format", action="store_const", const="pstats", default="pstats",
+        help="a table of functions; with -o a file for the pstats module (default)",
+    )  # fmt: skip
+    form.add_argument(
+        "--collapsed", dest="format", action="store_const", const="collapsed",
+        help="one line per distinct stack and its count, for flamegraph.pl and speedscope",
+    )  # fmt: skip
+    group.add_argument(
+        "-o",
+        "--output",
+        metavar="PATH",
+        help="where to write; a directory gets a generated name, - is stdout",
+    )
+    group.add_argument("--lines", action="store_true", help="tell the lines of a function apart")
+    group.add_argument("--sort", choices=SORT_KEYS, metavar="KEY", help=f"order of the table: {', '.join(SORT_KEYS)}")
+    group.add_argument("-l", "--limit", metavar="N", type=limit, help="rows of the table (default: 15)")
+    group.add_argument("--no-summary", action="store_true", help="leave out the table's legend and summary")

@@ -1,0 +1,121 @@
+"""Where the results go. Every path is looked at before the target starts; a file appears whole or not at all."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tachyscope.errors import OutputError, UsageError
+from tachyscope.formats import load
+
+if TYPE_CHECKING:
+    from tachyscope.formats.exporter import Exporter
+    from tachyscope.profile.model import Accuracy, Profile
+
+STDOUT = "-"
+
+
+class Output:
+    """One result: its format, its options, and where it goes. Loads the format only when asked to."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        """Check what can be checked before anything starts; raises `UsageError` or `OutputError`."""
+        _refuse_foreign(options)
+        self._options = options
+        to_stdout = options.output == STDOUT or (options.output is None and options.format == "pstats")
+        self._name = options.format if to_stdout or options.format != "pstats" else "pstats-file"
+        self._path = None if to_stdout else Path(options.output or ".")
+        if self._path is not None:
+            check_writable(self._path)
+        elif self._name != "pstats" and self.load().binary:
+            raise UsageError(f"--{options.format} cannot be written to standard output", "give -o a file name")
+
+    def load(self) -> Exporter[Any]:
+        """Return the exporter. Quick after the first time."""
+        return load(self._name)
+
+    def write(self, profile: Profile) -> Path | None:
+        """Write a profile and return the file that it is in, None for standard output."""
+        from tachyscope.formats.files import render, write_whole
+
+        exporter = self.load()
+        options = exporter.options(**self._format_options())
+        if self._path is None:
+            exporter.write(profile, sys.stdout, options)
+            return None
+        path = self._path
+        if path.is_dir():
+            path = path / exporter.default_name(profile.target.pid)
+        write_whole(path, render(exporter, profile, options))
+        return path
+
+    def _format_options(self) -> dict[str, Any]:
+        values: dict[str, Any] = {"lines": self._options.lines}
+        if self._name == "pstats":
+            values["summary"] = not self._options.no_summary
+            given = {key: getattr(self._options, key) for key in ("sort", "limit")}
+            values |= {key: value for key, value in given.items() if value is not None}
+        return values
+
+
+def _refuse_foreign(options: argparse.Namespace) -> None:
+    """Refuse options of the table where no table is asked for."""
+    given = {"--sort": options.sort, "--limit": options.limit, "--no-summary": options.no_summary}
+    for option, value in given.items():
+        if value and options.format != "pstats":
+            raise UsageError(f"{option} has no meaning with --{options.format}", f"leave out {option}, or use --pstats")
+
+
+def check_writable(path: Path) -> None:
+    """Raise `OutputError` if a file at `path`, or in the directory `path`, could not be written."""
+    folder = path if path.is_dir() else path.parent
+    if not folder.is_dir():
+        raise OutputError(f"no directory {str(folder)!r}", "create it first, or write elsewhere with -o")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"directory {str(folder)!r} is not writable", "choose another one with -o")
+    if path.exists() and not path.is_dir() and not os.access(path, os.W_OK):
+        raise OutputError(f"file {str(path)!r} is not writable", "choose another name")
+
+
+def check_stats_path(path: str | None) -> None:
+    """Raise `OutputError` if `--stats-json` could not be written there."""
+    if path is not None and path != STDOUT:
+        if Path(path).is_dir():
+            raise OutputError(f"{path!r} is a directory", "give --stats-json a file name")
+        check_writable(Path(path))
+
+
+def write_stats(path: str | None, accuracy: Accuracy, exit_status: int | None) -> None:
+    """Write how well the sampling went as one JSON object."""
+    if path is None:
+        return
+    text = json.dumps(stats(accuracy, exit_status)) + "\n"
+    if path == STDOUT:
+        sys.stdout.write(text)
+    else:
+        from tachyscope.formats.files import write_whole
+
+        write_whole(Path(path), text.encode())
+
+
+def stats(accuracy: Accuracy, exit_status: int | None) -> dict[str, Any]:
+    """Return the figures of `--stats-json`; times in the units that their names say, rates in samples a second."""
+    return {
+        "interval_us": accuracy.interval_us,
+        "duration_s": accuracy.duration_s,
+        "ticks": accuracy.ticks,
+        "samples": accuracy.samples,
+        "failed": accuracy.failed,
+        "missed": accuracy.missed,
+        "retried": accuracy.retried,
+        "truncated": accuracy.truncated,
+        "left_out": accuracy.left_out,
+        "rate_hz": accuracy.rate_hz,
+        "profiler_cpu_s": accuracy.profiler_cpu_s,
+        "pause_us": {"p50": 0.0, "p99": 0.0, "total": 0.0},  # the target is never stopped
+        "target_exit_status": exit_status,
+    }

@@ -1,0 +1,111 @@
+"""`tachyscope run`: start a program and profile it."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+from tachyscope.cli import messages
+from tachyscope.cli.options import add_output, add_sampling
+from tachyscope.cli.output import Output, check_stats_path, write_stats
+from tachyscope.cli.signals import Signals
+from tachyscope.errors import TachyscopeError, UsageError
+from tachyscope.recorder import Recorder
+from tachyscope.target import launch, runtime
+from tachyscope.target.launch import Kind, Program
+
+NAME = "run"
+SUMMARY = "start a Python program and profile it"
+USAGE = "tachyscope run [options] (script.py | directory | -m module | -c code | -- command) [args ...]"
+DESCRIPTION = """Start a Python program as you would, and sample it from its first moment to its last.
+Everything after the program's name belongs to the program."""
+
+STOP_SECONDS = 2.0
+"""How long a target has to end after SIGTERM, before SIGKILL."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options; the program itself is split off before they are parsed."""
+    add_sampling(parser, default_duration="until the target exits")
+    group = parser.add_argument_group("target")
+    group.add_argument("--python", metavar="PATH", help="interpreter that runs the target (default: this one)")
+    group.add_argument("--stop-target", action="store_true", help="end the target when the sampling ends")
+    add_output(parser)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run the target to its end and return its exit status, 128 + N if signal N ended it."""
+    program: Program | None = options.program
+    if program is None:
+        raise UsageError("nothing to run", "give a script, -m module, -c code or, after --, a command")
+    python = launch.find_python(options.python)
+    output = Output(options)
+    check_stats_path(options.stats_json)
+    launch.check(program, python)
+    if program.kind is not Kind.COMMAND:
+        runtime.warm(python)
+    with Signals() as signals:
+        return _Run(options, output, signals).execute(program.command(python))
+
+
+class _Run:
+    """One run, from the start of the target to its exit status."""
+
+    def __init__(self, options: argparse.Namespace, output: Output, signals: Signals) -> None:
+        self._options = options
+        self._output = output
+        self._signals = signals
+
+    def execute(self, command: list[str]) -> int:
+        """Start, sample, write, wait."""
+        self._target = launch.start(command)
+        self._signals.target_pid = self._target.pid
+        self._recorder = Recorder(self._target.pid, self._options.interval_ns)
+        try:
+            self._sample()
+        except TachyscopeError:
+            self._stop()  # it was started only to be profiled
+            raise
+        if self._options.stop_target and not self._recorder.gone:
+            self._stop()
+        if self._recorder.gone:
+            self._target.wait()  # it has ended, so this only fetches its status
+        self._write()
+        status = self._wait()
+        write_stats(self._options.stats_json, self._recorder.accuracy(), status)
+        return status
+
+    def _sample(self) -> None:
+        duration_s = self._options.duration_s or None
+        if self._recorder.wait_for_python(self._signals.stopped):
+            self._recorder.sample(duration_s, self._signals.stopped)
+
+    def _write(self) -> None:
+        profile = self._recorder.profile()
+        sys.stdout.flush()
+        path = self._output.write(profile)
+        sys.stdout.flush()
+        messages.say_result(profile, path)
+
+    def _wait(self) -> int:
+        """Wait for the target, if it still runs; say how it ended unless that was well."""
+        if self._target.poll() is None:
+            messages.say(f"the target runs on as process {self._target.pid}; waiting for it (Ctrl-C to leave it alone)")
+        try:
+            status = self._target.wait()
+        except KeyboardInterrupt:
+            messages.say(f"the target still runs as process {self._target.pid}")
+            raise
+        if status:
+            messages.say(messages.ended(status))
+        return status if status >= 0 else 128 - status
+
+    def _stop(self) -> None:
+        """End the target: SIGTERM, and SIGKILL if that does not help."""
+        self._target.terminate()
+        try:
+            self._target.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._target.kill()
+            self._target.wait()

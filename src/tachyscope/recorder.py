@@ -1,0 +1,221 @@
+"""Sampling one process from beginning to end: find its interpreter, sample, follow it through `exec`, sum up.
+
+The command line and the Python API are both thin layers over `Recorder`. The model is imported when a profile is
+made: until then it is not needed, and a run starts quicker.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from tachyscope._core.memory import Reader
+from tachyscope._core.sampler import TARGET_DENIED, TARGET_FAULTS, TARGET_GONE, Sampler
+from tachyscope.errors import NotPython, TachyscopeError, TargetGone, TargetNotFound
+from tachyscope.target import process, runtime
+
+if TYPE_CHECKING:
+    from tachyscope.profile.model import Accuracy, Profile
+
+SLICE_NS = 50_000_000
+"""The core samples this long at a stretch; then signals are handled and the target is looked at."""
+
+SLICES_PER_LOOK = 10
+"""After so many slices, see whether the main thread is still the same; it rarely is not (a fork, an embedder)."""
+
+MAX_DEPTH = 20_000
+"""Frames of a stack that are kept; of a deeper one the innermost."""
+
+_FIRST_POLL_S = 0.0003
+_LAST_POLL_S = 0.02
+
+Stop = Callable[[], bool]
+_Raw = tuple[list[Any], list[Any], list[int], tuple[int, int]]  # code objects, nodes, counts, version of Python
+
+
+def _never() -> bool:
+    return False
+
+
+class Recorder:
+    """Samples the main thread of process `pid` every `interval_ns` nanoseconds.
+
+    Use `wait_for_python` (a process that was just started) or `find_python` (one that runs), then `sample`, then
+    `profile`. Not for use from several threads.
+    """
+
+    def __init__(self, pid: int, interval_ns: int) -> None:
+        self.pid = pid
+        self.interval_ns = interval_ns
+        self.gone = False  # the process ended, or is no Python any more
+        self._reader = Reader(pid)
+        self._runtime: runtime.Runtime | None = None
+        self._version_text = ""
+        self._command: tuple[str, ...] = ()
+        self._sampler: Sampler | None = None
+        self._harvests: list[_Raw] = []
+        self._totals = dict.fromkeys(("hits", "missed", "samples", "failed", "retried", "truncated", "empty"), 0)
+        self._sampled_ns = 0
+        self._cpu_s = 0.0
+        self._slices = 0
+
+    # ---- finding the interpreter ----
+
+    def find_python(self) -> None:
+        """Find the interpreter of a running process; raises what `find_runtime` raises if there is none."""
+        self._runtime = runtime.find_runtime(self.pid, self._reader)
+        self._version_text = self._runtime.version_text
+        with suppress(TachyscopeError):
+            self._command = process.command_line(self.pid)
+
+    def wait_for_python(self, stop: Stop = _never) -> bool:
+        """Wait until the process can be sampled: its interpreter is found and has a main thread.
+
+        Returns false if it ended first, or `stop` said so. Polls often at first, as starting takes milliseconds.
+        """
+        pause = _FIRST_POLL_S
+        while not stop():
+            try:
+                if self._runtime is None:
+                    self.find_python()
+                if self.start():
+                    return True
+            except (TargetGone, TargetNotFound):
+                if not process.exists(self.pid):
+                    self.gone = True
+                    return False
+                self._runtime = None
+            except NotPython:
+                self._runtime = None
+            time.sleep(pause)
+            pause = min(1.05 * pause, _LAST_POLL_S)
+        return False
+
+    def start(self) -> bool:
+        """Make a sampler for the main thread, if there is one already."""
+        assert self._runtime is not None
+        thread = runtime.main_thread(self._runtime, self._reader)
+        if not thread:
+            return False
+        if self._sampler is None:
+            self._sampler = Sampler(
+                self.pid,
+                self._runtime.layout,
+                thread,
+                interval_ns=self.interval_ns,
+                max_depth=MAX_DEPTH,
+                memory_fd=self._reader.fd,
+            )
+        self._sampler.retarget(thread)
+        return True
+
+    # ---- sampling ----
+
+    def sample(self, duration_s: float | None = None, stop: Stop = _never) -> None:
+        """Sample for `duration_s` seconds, or until the process ends or `stop` says so."""
+        end_ns = None if duration_s is None else time.monotonic_ns() + int(duration_s * 1e9)
+        cpu_start = time.process_time()
+
+        def over() -> bool:
+            return stop() or self.gone or (end_ns is not None and time.monotonic_ns() >= end_ns)
+
+        try:
+            while not over():
+                if not self._slice(end_ns):
+                    self._lost(over)
+        finally:
+            self._cpu_s += time.process_time() - cpu_start
+            self._harvest()
+
+    def _slice(self, end_ns: int | None) -> bool:
+        """Sample for a moment; false if the interpreter is not there any more."""
+        if self._sampler is None and not self._start_again():
+            return False
+        assert self._sampler is not None
+        until_ns = time.monotonic_ns() + SLICE_NS
+        reason = self._sampler.run(until_ns if end_ns is None else min(until_ns, end_ns))
+        if reason in (TARGET_GONE, TARGET_DENIED):
+            return False
+        if reason == TARGET_FAULTS and not self._is_same():
+            self._sampler.forgive_faults()
+            return False
+        self._slices += 1
+        if self._slices % SLICES_PER_LOOK == 0:
+            with suppress(TachyscopeError):
+                self.start()
+        return True
+
+    def _start_again(self) -> bool:
+        """Attach to an interpreter that is found but was not sampled yet."""
+        try:
+            while self._runtime is not None and not self.start():
+                time.sleep(_LAST_POLL_S)
+        except TachyscopeError:
+            return False
+        return self._runtime is not None
+
+    def _is_same(self) -> bool:
+        return self._runtime is not None and runtime.is_alive_and_same(self._runtime)
+
+    def _lost(self, stop: Stop) -> None:
+        """The program that was sampled is gone: it ended, or executed another one, which may be Python again."""
+        self._harvest()
+        self._runtime = None
+        if not process.exists(self.pid):
+            self.gone = True
+            return
+        with suppress(TachyscopeError):
+            self.wait_for_python(stop)
+        if self._sampler is None and not process.exists(self.pid):
+            self.gone = True
+
+    # ---- the result ----
+
+    def _harvest(self) -> None:
+        """Take over what the sampler has, and let it go."""
+        if self._sampler is None or self._runtime is None:
+            return
+        counters = self._sampler.counters
+        for name in self._totals:
+            self._totals[name] += counters[name]
+        self._sampled_ns += max(counters["last_ns"] - counters["start_ns"], 0)
+        sampler = self._sampler
+        self._harvests.append((sampler.codes(), sampler.nodes(), sampler.counts(), self._runtime.version))
+        self._sampler = None
+
+    @property
+    def samples(self) -> int:
+        """Samples taken so far."""
+        live = self._sampler.counters["samples"] if self._sampler is not None else 0
+        return self._totals["samples"] + live
+
+    def accuracy(self) -> Accuracy:
+        """Return how well the sampling went; complete after `sample` has returned."""
+        from tachyscope.profile.model import Accuracy
+
+        totals = self._totals
+        return Accuracy(
+            interval_us=self.interval_ns / 1000,
+            duration_s=self._sampled_ns / 1e9,
+            ticks=totals["hits"] + totals["missed"],
+            samples=totals["samples"],
+            failed=totals["failed"],
+            missed=totals["missed"],
+            retried=totals["retried"],
+            truncated=totals["truncated"],
+            profiler_cpu_s=self._cpu_s,
+        )
+
+    def profile(self) -> Profile:
+        """Return everything sampled so far as a finished profile."""
+        from tachyscope.profile.builder import Harvest, build
+        from tachyscope.profile.model import TargetInfo
+
+        target = TargetInfo(self.pid, self._command, self._version_text)
+        return build(target, self.accuracy(), [Harvest(*raw, self.pid) for raw in self._harvests])
+
+    def close(self) -> None:
+        """Give back what the recorder holds of the system."""
+        self._reader.close()
