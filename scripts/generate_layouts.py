@@ -148,6 +148,7 @@ FROM_311 = {
 CFRAMES = {
     "thread_cframe": "OFFSET(PyThreadState, cframe)",
     "cframe_current_frame": "OFFSET(_PyCFrame, current_frame)",
+    "cframe_previous": "OFFSET(_PyCFrame, previous)",
     "frame_code": "OFFSET(struct _PyInterpreterFrame, f_code)",
     "frame_instr": "OFFSET(struct _PyInterpreterFrame, prev_instr)",
 }

@@ -6,6 +6,7 @@ cdef struct Layout:
     int32_t thread_frame
     int32_t thread_cframe
     int32_t cframe_current_frame
+    int32_t cframe_previous
     int32_t frame_size
     int32_t frame_code
     int32_t frame_previous
@@ -45,6 +46,7 @@ cdef inline int layout_fill(Layout *layout, object source) except -1:
     layout.thread_frame = source.thread_frame
     layout.thread_cframe = source.thread_cframe
     layout.cframe_current_frame = source.cframe_current_frame
+    layout.cframe_previous = source.cframe_previous
     layout.frame_size = source.frame_size
     layout.frame_code = source.frame_code
     layout.frame_previous = source.frame_previous

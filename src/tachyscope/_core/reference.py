@@ -106,7 +106,7 @@ class Located(NamedTuple):
 def stack(read: Reader, layout: Layout, thread: int, max_depth: int = MAX_DEPTH) -> list[Located]:
     """Return the frames of the thread state at `thread`, leaf first, as a person wants to see them.
 
-    Raises `CorruptTarget` for a frame on its way in or out or for what is no stack, and the reader's `OSError`.
+    Raises `CorruptTarget` for a frame on its way in or out or for what is no stack, and `OSError` as `read`.
     """
     codes: dict[int, Code] = {}
     located = []

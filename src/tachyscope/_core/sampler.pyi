@@ -19,9 +19,9 @@ TARGET_FAULTS: int
 class Sampler:
     """Samples one thread of process `pid`, whose memory is laid out as `layout` says.
 
-    `thread` is the address of its PyThreadState. `max_depth` innermost frames of a stack are kept. `memory_fd`
-    is a descriptor of /proc/PID/mem where the system call cannot be used, else -1. `record` keeps order and
-    times of the samples. `bare` only lets the clock run.
+    `thread` is the address of its PyThreadState. `max_depth` innermost frames of a stack are kept.
+    `memory_fd` is a descriptor of /proc/PID/mem where the system call cannot be used, else -1. `record` keeps
+    order and times of the samples. `bare` only lets the clock run.
     """
 
     def __new__(
@@ -38,7 +38,7 @@ class Sampler:
         bare: bool = False,
     ) -> Sampler: ...
     def run(self, until_ns: int) -> int:
-        """Sample until `until_ns` (as `time.monotonic_ns`); return why it ended: SLICE_OVER, INTERRUPTED, ..."""
+        """Sample until `until_ns` (as `time.monotonic_ns`); return why it ended, SLICE_OVER or another."""
 
     def retarget(self, thread: int) -> None:
         """Sample the thread state at address `thread` from now on."""

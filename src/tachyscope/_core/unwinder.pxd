@@ -50,6 +50,7 @@ cdef struct ThreadReader:
     uint8_t truncated
     uint8_t strict                  # samples for which the data stack is still copied twice
     uint8_t agreed                  # everything walked was there twice and the same
+    uint8_t unlinked                # the walk ended at a frame that is not the outermost one
     uint8_t running                 # a frame of the innermost segment said that it runs
     uintptr_t missing               # the frame that MISSED is about, and the one that it called
     uintptr_t missing_callee

@@ -41,6 +41,7 @@ cdef enum:
     STACK_GAP = PAGE           # data stack frames this close are read as one range (no unmapped page fits between)
     SCATTERED_GAP = 512
     TRIM_EVERY = 256           # samples after which ranges that were not needed are given up
+    CFRAME_WORDS = 16          # bytes of a cframe that are read: current_frame and previous
     STRICT_FOR = 16            # samples that are read strictly after something new was seen
     REGIONS_MAX = 1 << 16
     INSTR_POINTER = 2          # the kinds below: see tachyscope.target.layouts
@@ -131,6 +132,12 @@ cdef size_t _expect(ThreadReader *reader, uintptr_t address, size_t size) noexce
     return reader.buffer_size - size
 
 
+cdef inline int32_t _cframe_start(Layout *layout) noexcept nogil:
+    """Its two words are neighbours."""
+    return (layout.cframe_current_frame if layout.cframe_current_frame < layout.cframe_previous
+            else layout.cframe_previous)
+
+
 cdef void _expect_words(ThreadReader *reader, Layout *layout) noexcept nogil:
     """One reading of the current frame; through the cframe where there is one (3.11, 3.12)."""
     cdef int i
@@ -142,7 +149,7 @@ cdef void _expect_words(ThreadReader *reader, Layout *layout) noexcept nogil:
     _expect(reader, reader.address + layout.thread_cframe, 8)
     for i in range(2):
         if reader.cframes[i]:
-            _expect(reader, reader.cframes[i] + layout.cframe_current_frame, 8)
+            _expect(reader, reader.cframes[i] + _cframe_start(layout), CFRAME_WORDS)
 
 
 cdef int _reserve_ranges(ThreadReader *reader) noexcept nogil:
@@ -462,6 +469,7 @@ cdef int _walk_from(ThreadReader *reader, Layout *layout, uintptr_t top) noexcep
     cdef uint32_t steps = 0
     reader.depth = reader.truncated = reader.running = 0
     reader.agreed = reader.strict or nested
+    reader.unlinked = False
     while address:
         if address == reader.base_entry and (callee == reader.base_frame or callee == 0):
             return SAMPLED
@@ -505,39 +513,67 @@ cdef int _walk_from(ThreadReader *reader, Layout *layout, uintptr_t top) noexcep
             return TORN  # a circle
         callee = address
         address = previous
+    reader.unlinked = not at_end
     return SAMPLED if at_end else TORN
 
 
-cdef bint _current_frame(ThreadReader *reader, Layout *layout, int reading, uintptr_t *frame) noexcept nogil:
-    """What a reading says; false if the cframe had moved, in which case the new place is expected next time."""
-    cdef char *words = reader.buffer + reader.words_offset[reading]
-    cdef uintptr_t cframe
-    cdef int i, known = 0
-    frame[0] = _word(words)
-    if layout.thread_cframe < 0:
-        return True
-    cframe = frame[0]
-    frame[0] = 0
-    if cframe == 0:
-        return True
+cdef char *_cframe_words(ThreadReader *reader, Layout *layout, int reading, uintptr_t cframe) noexcept nogil:
+    """What was read of a cframe, from its start; NULL if it was not expected, but it will be next time."""
+    cdef char *words = reader.buffer + reader.words_offset[reading] + 8
+    cdef int i
     for i in range(2):
-        if reader.cframes[i]:
-            known += 1
-            if reader.cframes[i] == cframe:
-                frame[0] = _word(words + 8 * known)
-                return True
+        if reader.cframes[i] == cframe:
+            return words - _cframe_start(layout)
+        words += CFRAME_WORDS if reader.cframes[i] else 0
     reader.cframes[1] = reader.cframes[0]
     reader.cframes[0] = cframe
     reader.stale = True
-    return False
+    return NULL
+
+
+cdef bint _current_frame(ThreadReader *reader, Layout *layout, int reading, uintptr_t *frame) noexcept nogil:
+    """What a reading says; false if the cframe had moved."""
+    cdef uintptr_t word = _word(reader.buffer + reader.words_offset[reading])
+    cdef char *cframe
+    frame[0] = word
+    if layout.thread_cframe < 0 or word == 0:
+        return True
+    cframe = _cframe_words(reader, layout, reading, word)
+    if cframe == NULL:
+        return False
+    frame[0] = _word(cframe + layout.cframe_current_frame)
+    return True
+
+
+cdef int _walk_outer(ThreadReader *reader, Layout *layout) noexcept nogil:
+    """3.11 and 3.12 link a new cframe before they fill it in: until then the one before it has the current frame."""
+    cdef uintptr_t word = _word(reader.buffer + reader.words_offset[0])
+    cdef char *cframe = _cframe_words(reader, layout, 0, word) if word else NULL
+    if cframe == NULL:
+        return TORN
+    word = _word(cframe + layout.cframe_previous)
+    cframe = _cframe_words(reader, layout, 0, word) if word else NULL
+    if cframe == NULL:
+        return MISSED if word else TORN
+    return _walk_from(reader, layout, _word(cframe + layout.cframe_current_frame))
+
+
+cdef int _walk_before(ThreadReader *reader, Layout *layout, uintptr_t before, int outcome) noexcept nogil:
+    """The second reading led to no stack: perhaps the first one does. Of two misses the second reading's counts."""
+    cdef uintptr_t missing = reader.missing, missing_callee = reader.missing_callee
+    if _walk_from(reader, layout, before) == SAMPLED and reader.running:
+        return SAMPLED
+    if missing == 0:
+        return MISSED if reader.missing else outcome
+    reader.missing, reader.missing_callee = missing, missing_callee
+    return outcome
 
 
 cdef int reader_walk(ThreadReader *reader, Layout *layout) noexcept nogil:
     """Turn what was read into `frames`, leaf first; `depth` is 0 if the thread runs no Python."""
     cdef uintptr_t before, after
-    cdef uintptr_t missing, missing_callee
     cdef int outcome
-    reader.missing = 0
+    reader.missing = reader.unlinked = 0
     reader.depth = reader.truncated = 0
     if not _current_frame(reader, layout, reader.readings - 1, &after):
         return MISSED
@@ -546,15 +582,12 @@ cdef int reader_walk(ThreadReader *reader, Layout *layout) noexcept nogil:
     if before == 0 and after == 0:
         return SAMPLED
     outcome = _walk_from(reader, layout, after) if after else TORN
+    if outcome == TORN and reader.unlinked and before == after and layout.thread_cframe >= 0:
+        outcome = _walk_outer(reader, layout)
     if before != after or (layout.frame_stack_top_kind == STACK_TOP_INDEX and not reader.running):
         reader.agreed = False
     if outcome == SAMPLED or before == after or before == 0:
         return outcome
-    missing, missing_callee = reader.missing, reader.missing_callee
-    if _walk_from(reader, layout, before) == SAMPLED and reader.running:
-        reader.agreed = False
-        return SAMPLED
-    if missing == 0:
-        return MISSED if reader.missing else outcome
-    reader.missing, reader.missing_callee = missing, missing_callee
+    outcome = _walk_before(reader, layout, before, outcome)
+    reader.agreed = False
     return outcome

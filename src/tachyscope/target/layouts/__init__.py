@@ -42,6 +42,7 @@ class Layout:
     thread_frame: int  # 3.8 to 3.10: `frame`; 3.13+: `current_frame`; ABSENT where a cframe stands between
     thread_cframe: int  # 3.11, 3.12
     cframe_current_frame: int
+    cframe_previous: int
     # frames
     frame_size: int  # bytes from the start of a frame that hold every field below
     frame_code: int  # f_code / f_executable

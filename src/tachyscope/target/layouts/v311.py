@@ -21,6 +21,7 @@ LAYOUT = Layout(
     thread_frame=ABSENT,
     thread_cframe=56,
     cframe_current_frame=8,
+    cframe_previous=16,
     frame_size=72,
     frame_code=32,
     frame_previous=48,

@@ -21,6 +21,7 @@ LAYOUT = Layout(
     thread_frame=ABSENT,
     thread_cframe=56,
     cframe_current_frame=0,
+    cframe_previous=8,
     frame_size=72,
     frame_code=0,
     frame_previous=8,

@@ -21,6 +21,7 @@ LAYOUT = Layout(
     thread_frame=24,
     thread_cframe=ABSENT,
     cframe_current_frame=ABSENT,
+    cframe_previous=ABSENT,
     frame_size=120,
     frame_code=32,
     frame_previous=24,
