@@ -148,3 +148,13 @@ def load_script(name: str) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def tachyscope(
+    *arguments: str | Path, cwd: Path | None = None, stdin: str = "", environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end and return its exit status and what it and its target wrote."""
+    command = [sys.executable, "-m", "tachyscope", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=cwd, input=stdin, env=environment, capture_output=True, text=True, timeout=READY_TIMEOUT_SECONDS
+    )

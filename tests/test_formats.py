@@ -25,7 +25,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tachyscope.formats import EXPORTERS
+from tachyscope.formats import FORMATS, load
 from tachyscope.formats.escape import encodable, printable
 from tachyscope.formats.paths import ShortPaths
 from tachyscope.formats.pstats_table import TableOptions, Unit, make_report
@@ -134,7 +134,7 @@ PROFILES = {
 
 def export(name: str, of: Profile, **options: Any) -> str:
     """Return what a text format writes, as if piped unless the options say otherwise."""
-    exporter = EXPORTERS[name]
+    exporter = load(name)
     stream = io.StringIO()
     exporter.write(of, stream, exporter.options(**options))
     return stream.getvalue()
@@ -193,7 +193,7 @@ def test_terminal_table_golden(which: str, width: int, colour_terminal: None) ->
 def test_pstats_file_golden(which: str, tmp_path: Path) -> None:
     path = tmp_path / "profile.pstats"
     with path.open("wb") as stream:
-        EXPORTERS["pstats-file"].write(PROFILES[which], stream, EXPORTERS["pstats-file"].options())
+        load("pstats-file").write(PROFILES[which], stream, load("pstats-file").options())
     out = io.StringIO()
     stats = pstats.Stats(str(path), stream=out)
     stats.sort_stats("tottime", "name").print_stats().print_callers().print_callees()
@@ -206,7 +206,7 @@ def test_pstats_file_golden(which: str, tmp_path: Path) -> None:
 
 
 def test_exporters_name_their_files() -> None:
-    names = {name: exporter.default_name(12) for name, exporter in EXPORTERS.items()}
+    names = {name: exporter.default_name(12) for name in FORMATS for exporter in [load(name)]}
     assert names == {
         "pstats": "pstats_12.txt",
         "pstats-file": "pstats_12.pstats",
@@ -216,8 +216,8 @@ def test_exporters_name_their_files() -> None:
 
 def test_a_pipe_does_not_pay_for_rich() -> None:
     code = (
-        "import sys; from tachyscope.formats import EXPORTERS; from test_formats import PROFILES\n"
-        "exporter = EXPORTERS['pstats']\n"
+        "import sys; from tachyscope.formats import load; from test_formats import PROFILES\n"
+        "exporter = load('pstats')\n"
         "exporter.write(PROFILES['shop'], sys.stdout, exporter.options())\n"
         "assert not any(name.partition('.')[0] == 'rich' for name in sys.modules), 'rich'\n"
     )
@@ -256,9 +256,9 @@ def test_an_ascii_terminal_gets_no_character_that_it_lacks(colour_terminal: None
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
     for which in PROFILES.values():
-        EXPORTERS["pstats"].write(which, stream, TableOptions(terminal=True, width=80))
-        EXPORTERS["pstats"].write(which, stream, TableOptions())
-        EXPORTERS["collapsed"].write(which, stream, EXPORTERS["collapsed"].options())
+        load("pstats").write(which, stream, TableOptions(terminal=True, width=80))
+        load("pstats").write(which, stream, TableOptions())
+        load("collapsed").write(which, stream, load("collapsed").options())
     stream.flush()
     assert raw.getvalue().isascii()
 
@@ -371,7 +371,7 @@ def test_shares_never_exceed_the_whole(of: Profile, lines: bool) -> None:
 @given(of=profiles, lines=st.booleans())
 def test_pstats_loads_every_file(of: Profile, lines: bool) -> None:
     raw = io.BytesIO()
-    EXPORTERS["pstats-file"].write(of, raw, EXPORTERS["pstats-file"].options(lines=lines))
+    load("pstats-file").write(of, raw, load("pstats-file").options(lines=lines))
     loaded = marshal.loads(raw.getvalue())
     for direct, cumulative, own_time, time_, callers in loaded.values():
         assert direct <= cumulative

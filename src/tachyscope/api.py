@@ -78,8 +78,9 @@ def launch(command: Sequence[str], *, interval_us: float = DEFAULT_INTERVAL_US) 
     """
     if isinstance(command, str) or not command:
         raise UsageError("launch needs a command as a list of words", 'for example ["python", "app.py"]')
+    interval_ns = _interval_ns(interval_us)
     process = _launch.start(list(command))
-    recorder = Recorder(process.pid, _interval_ns(interval_us))
+    recorder = Recorder(process.pid, interval_ns)
     session = Session(recorder, process)
     try:
         if not recorder.wait_for_python():

@@ -2,22 +2,53 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
+from tachyscope.errors import OutputError, TachyscopeError
 from tachyscope.formats.escape import printable
 
 if TYPE_CHECKING:
     from tachyscope.profile.model import Profile
 
 
+FAILURES = (TachyscopeError, KeyboardInterrupt, BrokenPipeError)
+"""What ends a command early and is no bug: something the user can change, Ctrl-C, a reader that has had enough."""
+
+
+@contextmanager
+def standard_output() -> Iterator[TextIO]:
+    """Yield standard output for results, and flush it; raises `OutputError` or `BrokenPipeError`."""
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError("standard output cannot be written", os.strerror(error.errno or errno.EIO)) from None
+
+
 def say(text: str) -> None:
     """Write one line to standard error; if nobody listens there, go on."""
+    line = text if text.isprintable() else printable(text)
     with suppress(OSError):
-        print(f"tachyscope: {printable(text)}", file=sys.stderr, flush=True)
+        print(f"tachyscope: {line}", file=sys.stderr, flush=True)
+
+
+def say_failure(error: BaseException) -> int:
+    """Say what went wrong, and return the exit status. The only place where an error becomes a status."""
+    if isinstance(error, KeyboardInterrupt):
+        return 128 + signal.SIGINT
+    if isinstance(error, BrokenPipeError):  # whoever read our output has had enough
+        return 128 + signal.SIGPIPE
+    say(str(error))
+    return error.exit_status if isinstance(error, TachyscopeError) else 1
 
 
 def say_result(profile: Profile, path: Path | None) -> None:

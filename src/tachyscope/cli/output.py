@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
-import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tachyscope.cli.messages import standard_output
 from tachyscope.errors import OutputError, UsageError
 from tachyscope.formats import load
+from tachyscope.formats.special import is_special
 
 if TYPE_CHECKING:
     from tachyscope.formats.exporter import Exporter
@@ -45,7 +48,8 @@ class Output:
         exporter = self.load()
         options = exporter.options(**self._format_options())
         if self._path is None:
-            exporter.write(profile, sys.stdout, options)
+            with standard_output() as stream:
+                exporter.write(profile, stream, options)
             return None
         path = self._path
         if path.is_dir():
@@ -72,21 +76,31 @@ def _refuse_foreign(options: argparse.Namespace) -> None:
 
 def check_writable(path: Path) -> None:
     """Raise `OutputError` if a file at `path`, or in the directory `path`, could not be written."""
+    try:
+        _check_writable(path)
+    except OSError as error:  # not even looking is permitted, or no file can have such a name
+        reason = os.strerror(error.errno or errno.EIO)
+        raise OutputError(f"{str(path)!r} cannot be written: {reason}", "choose another one with -o") from None
+
+
+def _check_writable(path: Path) -> None:
+    with suppress(FileNotFoundError):
+        path.stat()  # raises what the questions below may only answer with no
     folder = path if path.is_dir() else path.parent
     if not folder.is_dir():
         raise OutputError(f"no directory {str(folder)!r}", "create it first, or write elsewhere with -o")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"directory {str(folder)!r} is not writable", "choose another one with -o")
     if path.exists() and not path.is_dir() and not os.access(path, os.W_OK):
-        raise OutputError(f"file {str(path)!r} is not writable", "choose another name")
+        raise OutputError(f"file {str(path)!r} is not writable", "choose another one with -o")
+    if not is_special(path) and not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"directory {str(folder)!r} is not writable", "choose another one with -o")
 
 
 def check_stats_path(path: str | None) -> None:
     """Raise `OutputError` if `--stats-json` could not be written there."""
     if path is not None and path != STDOUT:
+        check_writable(Path(path))
         if Path(path).is_dir():
             raise OutputError(f"{path!r} is a directory", "give --stats-json a file name")
-        check_writable(Path(path))
 
 
 def write_stats(path: str | None, accuracy: Accuracy, exit_status: int | None) -> None:
@@ -95,7 +109,8 @@ def write_stats(path: str | None, accuracy: Accuracy, exit_status: int | None) -
         return
     text = json.dumps(stats(accuracy, exit_status)) + "\n"
     if path == STDOUT:
-        sys.stdout.write(text)
+        with standard_output() as stream:
+            stream.write(text)
     else:
         from tachyscope.formats.files import write_whole
 

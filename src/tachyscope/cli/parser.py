@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from tachyscope.cli import attach, run
+from tachyscope.cli.messages import standard_output
 from tachyscope.errors import UsageError
 from tachyscope.target.launch import Kind, Program
 
@@ -24,7 +25,8 @@ class _Version(argparse.Action):
         """Print and leave."""
         from importlib.metadata import version
 
-        print(f"tachyscope {version('tachyscope')}")
+        with standard_output() as stream:
+            print(f"tachyscope {version('tachyscope')}", file=stream)
         parser.exit()
 
 
@@ -52,10 +54,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         )
         command.configure(parsers[command.NAME])
         parsers[command.NAME].set_defaults(execute=command.execute)
-    if arguments and arguments[0] == run.NAME:
-        own, program = split(arguments[1:], parsers[run.NAME])
-        return parser.parse_args([run.NAME, *own], argparse.Namespace(program=program))
-    return parser.parse_args(list(arguments))
+    name = arguments[0] if arguments else ""
+    if name == run.NAME:
+        own, program = split(arguments[1:], parsers[name])
+        return parsers[name].parse_args(own, argparse.Namespace(program=program))
+    if name in parsers:
+        return parsers[name].parse_args(arguments[1:])
+    if name and not name.startswith("-"):
+        raise UsageError(f"no command {name!r}, only {', '.join(parsers)}", f"perhaps: tachyscope run {name}")
+    return parser.parse_args(arguments)
 
 
 def split(arguments: Sequence[str], parser: argparse.ArgumentParser) -> tuple[list[str], Program | None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import subprocess
-import sys
 
 from tachyscope.cli import messages
 from tachyscope.cli.options import add_output, add_sampling
@@ -17,8 +16,12 @@ from tachyscope.target.launch import Kind, Program
 
 NAME = "run"
 SUMMARY = "start a Python program and profile it"
-USAGE = "tachyscope run [options] (script.py | directory | -m module | -c code | -- command) [args ...]"
+USAGE = """tachyscope run [options] script.py [args ...]
+       tachyscope run [options] -m module [args ...]
+       tachyscope run [options] -c code [args ...]
+       tachyscope run [options] -- command [args ...]"""
 DESCRIPTION = """Start a Python program as you would, and sample it from its first moment to its last.
+For script.py, a directory or zip file with a __main__.py does, too; a command is any that starts Python.
 Everything after the program's name belongs to the program."""
 
 STOP_SECONDS = 2.0
@@ -60,7 +63,15 @@ class _Run:
     def execute(self, command: list[str]) -> int:
         """Start, sample, write, wait."""
         self._target = launch.start(command)
-        self._signals.target_pid = self._target.pid
+        self._signals.pass_on_to(self._target)
+        try:
+            return self._follow()
+        except KeyboardInterrupt:
+            if self._target.poll() is None:
+                messages.say(f"the target still runs as process {self._target.pid}")
+            raise
+
+    def _follow(self) -> int:
         self._recorder = Recorder(self._target.pid, self._options.interval_ns)
         try:
             self._sample()
@@ -71,32 +82,37 @@ class _Run:
             self._stop()
         if self._recorder.gone:
             self._target.wait()  # it has ended, so this only fetches its status
-        self._write()
+        failure = self._write()
         status = self._wait()
         write_stats(self._options.stats_json, self._recorder.accuracy(), status)
-        return status
+        return failure or status
 
     def _sample(self) -> None:
         duration_s = self._options.duration_s or None
         if self._recorder.wait_for_python(self._signals.stopped):
             self._recorder.sample(duration_s, self._signals.stopped)
 
-    def _write(self) -> None:
+    def _write(self) -> int:
+        """Write the result; what goes wrong is said at once, as the target may run on for long. Returns a status."""
         profile = self._recorder.profile()
-        sys.stdout.flush()
-        path = self._output.write(profile)
-        sys.stdout.flush()
+        try:
+            path = self._output.write(profile)
+        except (TachyscopeError, BrokenPipeError) as error:
+            return messages.say_failure(error)
         messages.say_result(profile, path)
+        return 0
 
     def _wait(self) -> int:
         """Wait for the target, if it still runs; say how it ended unless that was well."""
         if self._target.poll() is None:
-            messages.say(f"the target runs on as process {self._target.pid}; waiting for it (Ctrl-C to leave it alone)")
+            messages.say(f"the target runs on as process {self._target.pid}; waiting for it to end")
         try:
             status = self._target.wait()
         except KeyboardInterrupt:
-            messages.say(f"the target still runs as process {self._target.pid}")
-            raise
+            ended = self._target.poll()  # Ctrl-C may have ended it, too
+            if ended is None:
+                raise
+            status = ended
         if status:
             messages.say(messages.ended(status))
         return status if status >= 0 else 128 - status

@@ -3,9 +3,8 @@ we started."""
 
 from __future__ import annotations
 
-import os
 import signal
-from contextlib import suppress
+import subprocess
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -17,7 +16,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self.target_pid: int | None = None
+        self._target: subprocess.Popen[bytes] | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
@@ -30,6 +29,11 @@ class Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def pass_on_to(self, target: subprocess.Popen[bytes]) -> None:
+        """Pass signals on to this process, one that came while it was started, too."""
+        self._target = target
+        self._pass_on()
+
     def stopped(self) -> bool:
         """Return True once a signal has asked for the end of the sampling."""
         return self.received is not None
@@ -38,6 +42,8 @@ class Signals:
         if number == signal.SIGINT and self.received == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = number
-        if number in _PASSED_ON and self.target_pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(self.target_pid, number)
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        if self._target is not None and self.received in _PASSED_ON:
+            self._target.send_signal(self.received)  # does nothing once its end is known

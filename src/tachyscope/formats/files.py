@@ -9,6 +9,7 @@ from typing import Any
 
 from tachyscope.errors import OutputError
 from tachyscope.formats.exporter import Exporter
+from tachyscope.formats.special import is_special
 from tachyscope.profile.model import Profile
 
 
@@ -26,18 +27,19 @@ def render(exporter: Exporter[Any], profile: Profile, options: Any) -> bytes:
 def write_whole(path: Path, content: bytes) -> None:
     """Write beside `path` and rename, so that nobody ever sees half a file; raises `OutputError`."""
     try:
-        if path.exists() and not path.is_file():  # a device or a pipe
+        if is_special(path):
             path.write_bytes(content)
             return
+        real = Path(os.path.realpath(path))  # what a link leads to is replaced, not the link
         # Not there yet and not a link, or the open fails: nobody can have put something else in its place.
-        beside = path.with_name(f".{path.name[:200]}.{os.getpid()}")
+        beside = real.with_name(f".tachyscope-{os.urandom(8).hex()}")
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise _failed(path, error) from None
     try:
         with open(descriptor, "wb") as file:
             file.write(content)
-        os.replace(beside, path)
+        os.replace(beside, real)
     except BaseException as error:
         beside.unlink(missing_ok=True)
         if isinstance(error, OSError):

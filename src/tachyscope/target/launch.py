@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from tachyscope.errors import TachyscopeError, TargetNotFound
+from tachyscope.errors import TargetNotFound
 
 _LOOK_UP_SECONDS = 20.0
 
@@ -22,15 +22,16 @@ def spec_of(name, path):
         found = finder.find_spec(name, path) if hasattr(finder, "find_spec") else None
         if found is not None:
             return found
+parts = sys.argv[1].split(".")
 path, name = None, ""
-for part in sys.argv[1].split(".") + ["__main__"]:
+for at, part in enumerate(parts + ["__main__"]):
     name = name + "." + part if name else part
     spec = spec_of(name, path)
     if spec is None:
-        sys.exit(41 if part == "__main__" and "." + part == name[-9:] and path else 40)
+        sys.exit(40 if at < len(parts) else 41)
     path = spec.submodule_search_locations
     if path is None:
-        break
+        break  # a submodule of a module without a path is known only after its import, as with os.path
 """
 _NOT_FOUND, _NO_MAIN = 40, 41
 
@@ -83,19 +84,29 @@ def check(program: Program, python: str) -> None:
     elif program.kind is Kind.MODULE:
         _check_module(name, python)
     elif program.kind is Kind.COMMAND and _which(name) is None:
+        if os.access(name, os.R_OK):
+            raise TargetNotFound(f"{name!r} is not executable", "leave out -- to run it as a script")
         raise TargetNotFound(f"no command {name!r}", "check its spelling and PATH")
 
 
 def _check_path(name: str) -> None:
     path = Path(name)
-    if not path.exists():
+    if not name or not _is_there(path):
         raise TargetNotFound(
             f"no script {name!r}", "check the path; a module is run with -m, a command after --"
         )
-    if path.is_dir() and not (path / "__main__.py").exists():
-        raise TargetNotFound(f"directory {name!r} has no __main__.py", "name a script inside it")
     if not os.access(path, os.R_OK):
         raise TargetNotFound(f"script {name!r} cannot be read", "check its permissions")
+    if path.is_dir() and not _is_there(path / "__main__.py"):
+        raise TargetNotFound(f"directory {name!r} has no __main__.py", "name a script inside it")
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:  # not even looking is permitted, or no file can have such a name
+        reason = os.strerror(error.errno or 0)
+        raise TargetNotFound(f"script {str(path)!r} cannot be read", reason) from None
 
 
 def _check_module(name: str, python: str) -> None:
@@ -120,8 +131,9 @@ def _check_module(name: str, python: str) -> None:
 def start(command: Sequence[str]) -> subprocess.Popen[bytes]:
     """Start a target with our standard streams, working directory and environment."""
     try:
-        return subprocess.Popen(command, close_fds=False)
+        # A directory keeps Popen from using posix_spawn, with which glibc leaves two signals ignored in the target.
+        return subprocess.Popen(command, close_fds=False, cwd=".")
     except PermissionError:
         raise TargetNotFound(f"{command[0]!r} cannot be executed", "check its permissions") from None
     except OSError as error:
-        raise TachyscopeError(f"{command[0]!r} cannot be started", os.strerror(error.errno or 0)) from None
+        raise TargetNotFound(f"{command[0]!r} cannot be started", os.strerror(error.errno or 0)) from None

@@ -1,0 +1,175 @@
+"""The rules of the source tree: imports flow one way, files and functions stay small, registries are complete."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from support import ROOT
+
+from tachyscope import errors
+from tachyscope.cli.parser import COMMANDS, parse
+from tachyscope.formats import FORMATS
+from tachyscope.target.layouts import KNOWN
+
+SOURCES = ROOT / "src" / "tachyscope"
+PYTHON = sorted(SOURCES.rglob("*.py"))
+CYTHON = sorted([*SOURCES.rglob("*.pyx"), *SOURCES.rglob("*.pxd")])
+
+MAX_FILE_LINES = 600
+MAX_FUNCTION_LINES = 80
+
+MAY_IMPORT = {
+    "errors": set(),
+    "target": {"errors"},
+    "_core": {"errors", "target"},
+    "profile": {"errors"},
+    "formats": {"errors", "profile"},
+    "recorder": {"errors", "target", "_core", "profile"},
+    "api": {"errors", "target", "profile", "formats", "recorder"},
+    "__init__": {"errors", "api", "profile"},
+    "cli": {"errors", "target", "_core", "profile", "formats", "recorder", "api"},
+    "__main__": {"cli"},
+}
+"""What each part may import besides itself: nothing to the left knows anything to its right."""
+
+
+def part_of(path: Path) -> str:
+    """Return the first folder or module below the package."""
+    return path.relative_to(SOURCES).parts[0].removesuffix(".py")
+
+
+def id_of(path: Path) -> str:
+    return str(path.relative_to(SOURCES))
+
+
+def imports_of(path: Path) -> set[str]:
+    """Return the modules of ours that a source file imports, wherever and for whatever it does."""
+    if path.suffix != ".py":
+        assert not re.search(r"^\s*from\s+\.", path.read_text(), re.MULTILINE), f"{path} has a relative import"
+        return set(re.findall(r"^\s*(?:from|cimport|import)\s+(tachyscope[\w.]*)", path.read_text(), re.MULTILINE))
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno} is a relative import"
+            names = {alias.name for alias in node.names}
+            found |= {f"tachyscope.{name}" for name in names} if node.module == "tachyscope" else {str(node.module)}
+    return {name for name in found if name.split(".")[0] == "tachyscope"}
+
+
+@pytest.mark.parametrize("path", [*PYTHON, *CYTHON], ids=id_of)
+def test_imports_flow_one_way(path: Path) -> None:
+    part = part_of(path)
+    parts = {[*name.split("."), "__init__"][1] for name in imports_of(path)}
+    assert parts - {part} <= MAY_IMPORT[part]
+
+
+def test_every_part_of_the_tree_has_its_place() -> None:
+    assert {part_of(path) for path in [*PYTHON, *CYTHON]} == set(MAY_IMPORT)
+
+
+def test_the_check_sees_imports() -> None:
+    """Known imports of each kind are found, so that the test above does not pass for seeing nothing."""
+    assert "tachyscope.profile.model" in imports_of(SOURCES / "recorder.py")
+    assert "tachyscope.errors" in imports_of(SOURCES / "target" / "process.py")
+    assert any(name.startswith("tachyscope._core") for path in CYTHON for name in imports_of(path))
+
+
+# ---- small files and functions ----
+
+
+@pytest.mark.parametrize("path", [*PYTHON, *CYTHON], ids=id_of)
+def test_files_are_small(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= MAX_FILE_LINES
+
+
+def functions_of(path: Path) -> Iterator[tuple[str, int]]:
+    """Yield the functions of a source file with their numbers of lines."""
+    if path.suffix != ".py":
+        yield from _cython_functions(path.read_text().splitlines())
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            assert node.end_lineno is not None
+            yield node.name, node.end_lineno - node.lineno + 1
+
+
+def _cython_functions(lines: list[str]) -> Iterator[tuple[str, int]]:
+    """By indentation: a function ends before the next line that is not indented deeper than its head."""
+    for start, line in enumerate(lines):
+        head = re.match(r"( *)(?:cdef|cpdef|def) (?!class|struct|enum|extern|union|packed)[^=]*?(\w+)\(", line)
+        if head is None:
+            continue
+        end = last = start + 1
+        while end < len(lines):
+            text = lines[end]
+            deeper = text.startswith((head[1] + " ", head[1] + ")"))
+            if text.strip() and not deeper:
+                break
+            last = end + 1 if text.strip() else last
+            end += 1
+        yield head[2], last - start
+
+
+@pytest.mark.parametrize("path", [*PYTHON, *CYTHON], ids=id_of)
+def test_functions_are_short(path: Path) -> None:
+    assert {name: lines for name, lines in functions_of(path) if lines > MAX_FUNCTION_LINES} == {}
+
+
+def test_the_check_sees_functions_of_cython() -> None:
+    source = "cdef class A:\n    cdef int f(\n        int a,\n    ) noexcept nogil:\n        return a\n\nx = 1"
+    assert list(_cython_functions(source.splitlines())) == [("f", 4)]
+    assert "run" in {name for path in CYTHON for name, _ in functions_of(path)}
+
+
+# ---- registries ----
+
+
+def test_every_layout_module_is_known() -> None:
+    """A new version of CPython is one module and one entry."""
+    folder = SOURCES / "target" / "layouts"
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__", "debug_offsets"}
+    assert set(KNOWN.values()) == modules
+    assert {minor: f"v3{minor}" for minor in KNOWN} == KNOWN
+
+
+def test_every_format_is_registered() -> None:
+    """A new format is one module and one entry."""
+    folder = SOURCES / "formats"
+    modules = {path.stem for path in folder.glob("*.py") if re.search(r"^EXPORTER\b", path.read_text(), re.MULTILINE)}
+    assert set(FORMATS.values()) == modules
+    for name, module in FORMATS.items():
+        assert import_module(f"tachyscope.formats.{module}").EXPORTER.name == name
+        option = name.removesuffix("-file")  # the form of the table that -o writes
+        assert parse(["attach", f"--{option}", "1"]).format == option
+
+
+def test_every_command_is_registered() -> None:
+    folder = SOURCES / "cli"
+    modules = {path.stem for path in folder.glob("*.py") if re.search(r"^NAME\b", path.read_text(), re.MULTILINE)}
+    assert {command.NAME for command in COMMANDS} == modules
+    for command in COMMANDS:
+        assert command.__name__ == f"tachyscope.cli.{command.NAME}"
+
+
+def _classes(path: Path) -> dict[str, list[str]]:
+    """Return the classes of a module with the names of their bases."""
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
+    return {node.name: [ast.unparse(base) for base in node.bases] for node in nodes}
+
+
+def test_errors_are_one_family_in_one_place() -> None:
+    family = set(_classes(SOURCES / "errors.py"))
+    assert all(issubclass(getattr(errors, name), errors.TachyscopeError) for name in family)
+    assert set(re.findall(r"[A-Z]\w+(?=  |\n)", str(errors.__doc__).split("\n\n")[1])) == family
+    builtin = re.compile(r"(\w+(Error|Exception|Interrupt)|Exception)$")
+    for path in PYTHON:
+        if path.name != "errors.py":
+            strays = {name for name, bases in _classes(path).items() if any(map(builtin.match, bases))}
+            assert not strays, path
