@@ -352,10 +352,9 @@ def read_form(python: Interpreter) -> Form:
     struct = r"typedef struct _Py_DebugOffsets \{(.*?)\} _Py_DebugOffsets;"
     body = next(match[1] for match in (re.search(struct, text, re.DOTALL) for text in texts) if match)
     body = re.sub(r"//[^\n]*|/\*.*?\*/", "", body, flags=re.DOTALL)
-    section = r"struct\s+\w+\s*\{([^}]*)\}\s*(\w+);"
+    section = r"struct\b\s*\w*\s*\{([^}]*)\}\s*(\w+);"
     form = tuple(
-        (match[2], tuple(re.findall(r"uint64_t\s+(\w+)\s*;", match[1])))
-        for match in re.finditer(section, body)
+        (match[2], tuple(re.findall(r"uint64_t\s+(\w+)\s*;", match[1]))) for match in re.finditer(section, body)
     )
     _confirm_form(python, form)
     return form
@@ -398,9 +397,7 @@ def _render_self_described(python: Interpreter) -> str:
     usual, free_threaded = probe(python), probe(python, ["Py_GIL_DISABLED=1"])
     form = "".join(_render_section(section, names) for section, names in read_form(python))
     return (
-        _heading(
-            python, f"How CPython 3.{python.minor} describes itself, and the constants that it leaves out."
-        )
+        _heading(python, f"How CPython 3.{python.minor} describes itself, and the constants that it leaves out.")
         + f"{_import(usual)}\n\n"
         + f"FORM: tuple[tuple[str, tuple[str, ...]], ...] = (\n{form})\n"
         + '"""The sections of `_Py_DebugOffsets` after its header, in order, each with its words."""'

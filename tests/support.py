@@ -82,9 +82,7 @@ class Target:
         """Wait for (another) "ready" line of the target; an error with its output if none comes."""
         line = self._read_line()
         if line != READY:
-            raise AssertionError(
-                f"the target said {line!r} instead of {READY!r}; status {self.process.poll()}"
-            )
+            raise AssertionError(f"the target said {line!r} instead of {READY!r}; status {self.process.poll()}")
 
     def _read_line(self) -> bytes:
         assert self.process.stdout is not None

@@ -124,9 +124,7 @@ PROFILES = {
         (ThreadInfo(4401), {(Frame(TAX, 96), Frame(FIB, 5)): 30}),
     ),
     "weird": profile((ONE, weird_stacks())),
-    "huge": profile(
-        (ONE, {(Frame(MAIN, 41),): 90_000_000, (Frame(MAIN, 41), Frame(FIB, 5)): 1}), seconds=9e6
-    ),
+    "huge": profile((ONE, {(Frame(MAIN, 41),): 90_000_000, (Frame(MAIN, 41), Frame(FIB, 5)): 1}), seconds=9e6),
     "tiny": profile((ONE, {(Frame(MAIN, 41),): 2, (Frame(MAIN, 41), Frame(FIB, 5)): 1}), seconds=4.2e-6),
     "empty": profile((ONE, {}), seconds=0.0),
 }
@@ -167,9 +165,7 @@ def on_terminal(of: Profile, width: int, **options: Any) -> str:
 @pytest.mark.parametrize("which", PROFILES)
 @pytest.mark.parametrize("lines", [False, True], ids=["functions", "lines"])
 def test_collapsed_golden(which: str, lines: bool) -> None:
-    check_golden(
-        f"{which}{'_lines' * lines}.collapsed.txt", export("collapsed", PROFILES[which], lines=lines)
-    )
+    check_golden(f"{which}{'_lines' * lines}.collapsed.txt", export("collapsed", PROFILES[which], lines=lines))
 
 
 @pytest.mark.parametrize("which", PROFILES)
@@ -178,9 +174,7 @@ def test_piped_table_golden(which: str) -> None:
 
 
 def test_piped_table_of_lines_golden() -> None:
-    check_golden(
-        "shop_lines.table.txt", export("pstats", PROFILES["shop"], lines=True, limit=10, sort="name")
-    )
+    check_golden("shop_lines.table.txt", export("pstats", PROFILES["shop"], lines=True, limit=10, sort="name"))
 
 
 @pytest.mark.parametrize("which", ["shop", "weird", "empty", "threads"])
@@ -408,9 +402,7 @@ def read_collapsed(text: str) -> Counter[tuple[str, ...]]:
 
 
 @given(
-    st.lists(
-        st.tuples(st.lists(st.tuples(texts, texts, st.integers(0, 10**6)), max_size=5), st.integers(1, 10**9))
-    ),
+    st.lists(st.tuples(st.lists(st.tuples(texts, texts, st.integers(0, 10**6)), max_size=5), st.integers(1, 10**9))),
     st.sampled_from([0, 1, 2]),
 )
 def test_collapsed_reads_back(given_stacks: list[Any], extra_threads: int) -> None:

@@ -270,9 +270,7 @@ def test_fixed_sources(worker: Worker, source: str) -> None:
     check(worker, source)
 
 
-@pytest.mark.parametrize(
-    "module", ["argparse", "ast", "dataclasses", "inspect", "typing", "asyncio.base_events"]
-)
+@pytest.mark.parametrize("module", ["argparse", "ast", "dataclasses", "inspect", "typing", "asyncio.base_events"])
 def test_modules_of_the_standard_library(worker: Worker, module: str) -> None:
     path = Path(__import__("os").__file__).parent / f"{module.replace('.', '/')}.py"
     try:
@@ -300,9 +298,7 @@ def test_any_bytes_give_well_formed_entries(kind: TableKind, table: bytes, first
         assert lines.at(offset).line >= 0
 
 
-entry_bytes = st.tuples(
-    st.integers(128, 255), st.binary(max_size=12).map(lambda raw: bytes(b & 127 for b in raw))
-)
+entry_bytes = st.tuples(st.integers(128, 255), st.binary(max_size=12).map(lambda raw: bytes(b & 127 for b in raw)))
 plausible = st.lists(entry_bytes.map(lambda pair: bytes([pair[0]]) + pair[1])).map(b"".join)
 
 

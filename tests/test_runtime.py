@@ -66,9 +66,7 @@ def found(python: Path, source: str = WAITING) -> Iterator[tuple[Runtime, Reader
 
 
 def version_of(python: Path) -> str:
-    run = subprocess.run(
-        [python, "-c", "import platform; print(platform.python_version())"], capture_output=True
-    )
+    run = subprocess.run([python, "-c", "import platform; print(platform.python_version())"], capture_output=True)
     return run.stdout.decode().strip()
 
 
@@ -438,9 +436,7 @@ def test_process_facts() -> None:
     with spawn_target(sys.executable, WAITING, "a b", "") as target:
         assert process.exists(target.pid)
         assert process.command_line(target.pid) == (sys.executable, "-c", WAITING, "a b", "")
-        assert (
-            process.thread_name(target.pid, target.pid)[:6] == Path(process.executable(target.pid)).name[:6]
-        )
+        assert process.thread_name(target.pid, target.pid)[:6] == Path(process.executable(target.pid)).name[:6]
         assert process.identity(target.pid) == process.identity(target.pid)
         maps = process.read_maps(target.pid)
         assert maps == tuple(sorted(maps, key=lambda mapping: mapping.start))

@@ -42,7 +42,9 @@ cdef struct Layout:
 
 
 cdef inline int layout_fill(Layout *layout, object source) except -1:
-    """Copy the attributes of the same names from `source`."""
+    """Copy the attributes of the same names from `source`; CorruptTarget if one cannot be."""
+    from tachyscope._core.bounds import check
+    check(source)
     layout.thread_frame = source.thread_frame
     layout.thread_cframe = source.thread_cframe
     layout.cframe_current_frame = source.cframe_current_frame

@@ -12,7 +12,8 @@ it to that. What is reported of a thread that was stopped at an odd moment is a 
 3. A frame that executes bytecode says so. In the innermost segment that frame is the leaf: what lies further
    in had been left, or not yet entered. Two such frames cannot be.
 4. Where none says so, the current frame is the leaf. The thread is then between two frames (or in C code,
-   3.14 and later), and `Stack.running` is false.
+   3.14 and later), and `Stack.running` is false. Up to 3.13 the compiled unwinder reports such a stack only if
+   it has seen all its calls while a frame ran, else it reads again.
 5. The outermost frame is an entry frame (3.12 and later) or one on the data stack (3.11). Up to 3.10 every
    frame executes, except perhaps the innermost one, which need only be linked. Anything else is a frame on
    its way in or out, and an error here; the compiled unwinder reads again, and counts a failed sample if that

@@ -14,10 +14,11 @@ from tachyscope._core.codes cimport (
 from tachyscope._core.layout cimport Layout, layout_fill
 from tachyscope._core.memory cimport Memory, now_ns
 from tachyscope._core.stacks cimport Tree, tree_child, tree_clear, tree_find, tree_init
-from tachyscope._core.unwinder cimport (
+from tachyscope._core.regions cimport (
     DENIED, FAULT, GONE, MISSED, SAMPLED, TORN, ThreadReader, Walked,
-    reader_accept, reader_be_strict, reader_clear, reader_forget, reader_init, reader_learn, reader_read, reader_walk,
+    reader_accept, reader_be_strict, reader_clear, reader_forget, reader_init, reader_learn, reader_read,
 )
+from tachyscope._core.unwinder cimport reader_walk
 
 
 cdef extern from "<time.h>" nogil:

@@ -305,9 +305,7 @@ class Binary:
                 return self._search_symbols(header, sections[header["sh_link"]], name)
         return None
 
-    def _search_symbols(
-        self, symbols: Mapping[str, Any], strings: Mapping[str, Any], name: bytes
-    ) -> int | None:
+    def _search_symbols(self, symbols: Mapping[str, Any], strings: Mapping[str, Any], name: bytes) -> int | None:
         if max(symbols["sh_size"], strings["sh_size"]) > MAX_TABLE_BYTES:
             return None
         names = self._read(strings["sh_offset"], strings["sh_size"])

@@ -92,9 +92,7 @@ def check(program: Program, python: str) -> None:
 def _check_path(name: str) -> None:
     path = Path(name)
     if not name or not _is_there(path):
-        raise TargetNotFound(
-            f"no script {name!r}", "check the path; a module is run with -m, a command after --"
-        )
+        raise TargetNotFound(f"no script {name!r}", "check the path; a module is run with -m, a command after --")
     if not os.access(path, os.R_OK):
         raise TargetNotFound(f"script {name!r} cannot be read", "check its permissions")
     if path.is_dir() and not _is_there(path / "__main__.py"):
@@ -121,9 +119,7 @@ def _check_module(name: str, python: str) -> None:
     except (OSError, subprocess.TimeoutExpired):
         return  # running it will tell
     if look_up.returncode == _NOT_FOUND:
-        raise TargetNotFound(
-            f"no module {name!r} for {python}", "install it there, or choose another --python"
-        )
+        raise TargetNotFound(f"no module {name!r} for {python}", "install it there, or choose another --python")
     if look_up.returncode == _NO_MAIN:
         raise TargetNotFound(f"package {name!r} has no __main__", "name a module inside it")
 

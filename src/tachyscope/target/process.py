@@ -21,9 +21,7 @@ MAX_FILE_BYTES = 64 << 20
 _GONE = (errno.ENOENT, errno.ESRCH, errno.ENOTDIR)
 _DENIED = (errno.EACCES, errno.EPERM)
 _DELETED = " (deleted)"
-_MAP_LINE = re.compile(
-    rb"([0-9a-f]+)-([0-9a-f]+) ([-rwxsp]{4}) ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) (\d+) *(.*)"
-)
+_MAP_LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) ([-rwxsp]{4}) ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) (\d+) *(.*)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,5 @@
+"""`python -m bench`: see `bench.everything`."""
+
+from bench.everything import main
+
+main()

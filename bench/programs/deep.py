@@ -1,0 +1,33 @@
+"""A deep stack that works at its end, and goes up and down a little: `python deep.py DEPTH`."""
+
+import sys
+
+
+def leaf() -> None:
+    for _ in range(15):
+        pass
+
+
+def swing(levels: int) -> None:
+    if levels:
+        swing(levels - 1)
+    else:
+        leaf()
+
+
+def work() -> None:
+    while True:
+        swing(6)
+
+
+def down(levels: int) -> None:
+    if levels:
+        down(levels - 1)
+    else:
+        work()
+
+
+depth = int(sys.argv[1])
+sys.setrecursionlimit(depth + 1000)
+print("ready", flush=True)
+down(depth)

@@ -1,0 +1,80 @@
+"""How much slower the target is while it is profiled: its own count of work, with and without, in turns.
+
+The sampler runs inside this process for exactly the window in question. The reference is a clock loop of the same rate
+that reads nothing: what it costs the target comes from the machine (caches, clock frequency, a shared core), not from
+us.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from bench import core
+from bench.common import Options, Report, Row, alternate, main, median, percent
+from bench.profilers import HIGHEST_HZ, Profiler, PySpy, available
+from bench.targets import Target, interpreter, running
+
+BARS = {"10 kHz": (10_000, 0.01), "highest rate": (HIGHEST_HZ, 0.10)}
+
+
+def _work_rate(target: Target, action: Callable[[], object]) -> float:
+    """What the target does per second while the action goes on."""
+    before = target.report()
+    action()
+    done = target.spent_since(before)
+    return done["work"] / done["time"]
+
+
+def _measures(target: Target, rate_hz: float, seconds: float) -> dict[str, Callable[[], float]]:
+    return {
+        "alone": lambda: _work_rate(target, lambda: time.sleep(seconds)),
+        "ours": lambda: _work_rate(target, lambda: core.record(target, rate_hz, seconds)),
+        "bare": lambda: _work_rate(target, lambda: core.bare_clock(rate_hz, seconds)),
+    }
+
+
+def _slowdowns(rates: dict[str, list[float]], name: str) -> list[float]:
+    """One figure per round, each against the undisturbed window of the same round."""
+    return [1 - work / alone for work, alone in zip(rates[name], rates["alone"], strict=True)]
+
+
+def _peer_slowdown(peer: Profiler, target: Target, rate_hz: float, options: Options) -> float:
+    slowdowns = []
+    for _ in range(options.pick(5, 2)):
+        alone = _work_rate(target, lambda: time.sleep(1.0))
+        with peer.at_work(target, rate_hz):
+            slowdowns.append(1 - _work_rate(target, lambda: time.sleep(1.0)) / alone)
+    return median(slowdowns)
+
+
+def _row(target: Target, name: str, peers: list[Profiler], options: Options) -> Row:
+    rate_hz, bar = BARS[name]
+    rates = alternate(options.pick(31, 9), _measures(target, rate_hz, options.pick(0.6, 0.4)))
+    ours, bare = (median(_slowdowns(rates, each)) for each in ("ours", "bare"))
+    theirs = [f"{peer.name} {percent(_peer_slowdown(peer, target, rate_hz, options), 1)}" for peer in peers]
+    return Row(
+        f"slowdown at {name}, depth 25, {target.interpreter.version}",
+        percent(ours),
+        ", ".join(theirs) or "–",
+        f"{percent(bare)} by a bare clock",
+        f"at most {percent(bar, 0)}",
+        ours <= bar,
+    )
+
+
+def benchmark(options: Options) -> Report:
+    """Both rates; the standard library's profiler beside us on its own version."""
+    report = Report()
+    with running(interpreter(options.python or "3.13"), "busy", "25") as target:
+        pyspy = available(report.notes, PySpy)
+        report.rows += [_row(target, name, pyspy, options) for name in BARS]
+    beside = core.beside_stdlib(report.notes)
+    if beside:
+        with running(beside[0], "busy", "25") as target:
+            report.rows += [_row(target, name, beside[1], options) for name in BARS]
+    return report
+
+
+if __name__ == "__main__":
+    main(benchmark, __doc__)

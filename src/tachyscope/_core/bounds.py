@@ -1,0 +1,94 @@
+"""What a `Layout` may say: the core copies parts of the target into buffers of fixed size and picks words out of them.
+
+From 3.13 on the target itself says where its fields are, and it may lie, so this is checked before every use.
+"""
+
+from __future__ import annotations
+
+from tachyscope.errors import CorruptTarget
+from tachyscope.target.layouts import (
+    ABSENT,
+    EXECUTING_BYTE,
+    EXECUTING_STATE,
+    INSTR_BYTE_INDEX,
+    INSTR_POINTER,
+    INSTR_UNIT_INDEX,
+    STACK_TOP_INDEX,
+    STACK_TOP_POINTER,
+    Layout,
+)
+
+MAX_FRAME_BYTES = 4096  # `PAGE` in unwinder.pyx
+MAX_CODE_BYTES = 320  # `CODE_MAX` in codes.pxd
+MAX_HEADER_BYTES = 128  # `HEADER_MAX` in codes.pyx
+
+_INSTR_BYTES = {INSTR_BYTE_INDEX: 4, INSTR_UNIT_INDEX: 4, INSTR_POINTER: 8}
+_STACK_TOP_BYTES = {EXECUTING_BYTE: 1, EXECUTING_STATE: 1, STACK_TOP_INDEX: 4, STACK_TOP_POINTER: 8}
+
+_IN_FRAME = {"frame_code": 8, "frame_previous": 8}
+_IN_CODE = ("code_name", "code_filename", "code_firstlineno", "code_linetable", "object_type", "var_size")
+_OPTIONAL_IN_CODE = ("code_qualname", "code_bytecode", "code_version")
+_IN_UNICODE = {"unicode_length": 8, "unicode_hash": 8, "unicode_state": 4}
+_SHIFTS = ("unicode_kind_shift", "unicode_compact_shift", "unicode_ascii_shift")
+
+
+def check(layout: Layout) -> None:
+    """Raise `CorruptTarget`, naming the field, unless every field lies in what the core copies."""
+    _check_size(layout, "frame_size", MAX_FRAME_BYTES)
+    _check_size(layout, "code_size", MAX_CODE_BYTES)
+    _check_size(layout, "unicode_ascii_data", MAX_HEADER_BYTES)
+    _check_size(layout, "bytes_data", MAX_HEADER_BYTES)
+    _check_frame(layout)
+    _check_cframe(layout)
+    for name in _IN_CODE:
+        _check_field(layout, name, 8, layout.code_size)
+    for name in _OPTIONAL_IN_CODE:
+        _check_optional(layout, name, 8, layout.code_size)
+    for name, width in _IN_UNICODE.items():
+        _check_field(layout, name, width, layout.unicode_ascii_data)
+    for name in _SHIFTS:
+        _check_field(layout, name, 3, 32)  # bits
+    _check_field(layout, "var_size", 8, layout.bytes_data)
+
+
+def _check_frame(layout: Layout) -> None:
+    widths = dict(_IN_FRAME)
+    widths["frame_instr"] = _width(layout, "frame_instr_kind", _INSTR_BYTES)
+    widths["frame_stack_top"] = _width(layout, "frame_stack_top_kind", _STACK_TOP_BYTES)
+    for name, width in widths.items():
+        _check_field(layout, name, width, layout.frame_size)
+    for name in ("frame_owner", "frame_is_entry"):
+        _check_optional(layout, name, 1, layout.frame_size)
+
+
+def _check_cframe(layout: Layout) -> None:
+    """Its two words are read together: they have to be neighbours."""
+    first, second = layout.cframe_current_frame, layout.cframe_previous
+    if layout.thread_cframe != ABSENT and not (first >= 0 <= second and abs(first - second) == 8):
+        raise _impossible("cframe_previous", second)
+
+
+def _width(layout: Layout, name: str, widths: dict[int, int]) -> int:
+    kind: int = getattr(layout, name)
+    if kind not in widths:
+        raise _impossible(name, kind)
+    return widths[kind]
+
+
+def _check_size(layout: Layout, name: str, limit: int) -> None:
+    if not 0 < getattr(layout, name) <= limit:
+        raise _impossible(name, getattr(layout, name))
+
+
+def _check_field(layout: Layout, name: str, width: int, size: int) -> None:
+    if not 0 <= getattr(layout, name) <= size - width:
+        raise _impossible(name, getattr(layout, name))
+
+
+def _check_optional(layout: Layout, name: str, width: int, size: int) -> None:
+    if getattr(layout, name) != ABSENT:
+        _check_field(layout, name, width, size)
+
+
+def _impossible(name: str, value: int) -> CorruptTarget:
+    return CorruptTarget(f"the target's layout gives an impossible {name}: {value}")

@@ -1,0 +1,328 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""What is read of a thread with each sample, and where: prediction, the one read, and learning from its misses.
+
+In one call and in this order:
+
+    scattered frames    generators, coroutines, entry frames on the C stack; all frames up to 3.10
+    current frame       a first reading
+    data stack          all other frames (3.11+), low to high: close to one instant
+    current frame       a second reading
+    data stack          again, if the read is strict
+    scattered frames    again, in reverse order, so that the windows around the current frame are nested
+"""
+
+from libc.errno cimport EPERM, ESRCH
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uintptr_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memmove, memset
+
+from tachyscope._core.frames cimport is_entry, previous_of
+from tachyscope._core.layout cimport Layout
+from tachyscope._core.memory cimport Memory, iovec, memory_read, memory_readv, now_ns
+
+
+cdef enum:
+    PAGE = 4096
+    STACK_SLACK = 1024         # bytes above the innermost frame that are read too: room for the next calls
+    STACK_GAP = PAGE           # data stack frames this close are read as one range (no unmapped page fits between)
+    SCATTERED_GAP = 512
+    TRIM_EVERY = 256           # samples after which ranges that were not needed are given up
+    CFRAME_WORDS = 16          # bytes of a cframe that are read: current_frame and previous
+    STRICT_FOR = 16            # samples that are read strictly after something new was seen
+    REGIONS_MAX = 1 << 16
+
+
+# ---- what to read -------------------------------------------------------------------------------------------------
+
+cdef int reader_init(ThreadReader *reader, uintptr_t address, uint32_t max_depth) noexcept nogil:
+    memset(reader, 0, sizeof(ThreadReader))
+    reader.address = address
+    reader.max_depth = max_depth
+    reader.frame_capacity = 256
+    reader.frames = <Walked *>malloc(reader.frame_capacity * sizeof(Walked))
+    reader.stale = True
+    return 0 if reader.frames != NULL else -1
+
+
+cdef void reader_clear(ThreadReader *reader) noexcept nogil:
+    free(reader.stack.items)
+    free(reader.scattered.items)
+    free(reader.remote)
+    free(reader.buffer)
+    free(reader.frames)
+    memset(reader, 0, sizeof(ThreadReader))
+
+
+cdef void reader_forget(ThreadReader *reader) noexcept nogil:
+    """Give up all predictions, as one of them turned out to be unmapped."""
+    reader.stack.count = reader.scattered.count = 0
+    reader.base_entry = reader.base_frame = 0
+    reader.cframes[0] = reader.cframes[1] = 0
+    reader.stale = True
+
+
+cdef size_t _expect(ThreadReader *reader, uintptr_t address, size_t size) noexcept nogil:
+    """Add a range to what is read; returns where in the buffer it will be."""
+    cdef iovec *range = &reader.remote[reader.remote_count]
+    range.iov_base = <void *>address
+    range.iov_len = size
+    reader.remote_count += 1
+    reader.buffer_size += size
+    return reader.buffer_size - size
+
+
+cdef inline int32_t _cframe_start(Layout *layout) noexcept nogil:
+    """Its two words are neighbours."""
+    return (layout.cframe_current_frame if layout.cframe_current_frame < layout.cframe_previous
+            else layout.cframe_previous)
+
+
+cdef void _expect_words(ThreadReader *reader, Layout *layout) noexcept nogil:
+    """One reading of the current frame; through the cframe where there is one (3.11, 3.12)."""
+    cdef int i
+    reader.words_offset[reader.readings] = reader.buffer_size
+    reader.readings += 1
+    if layout.thread_cframe < 0:
+        _expect(reader, reader.address + layout.thread_frame, 8)
+        return
+    _expect(reader, reader.address + layout.thread_cframe, 8)
+    for i in range(2):
+        if reader.cframes[i]:
+            _expect(reader, reader.cframes[i] + _cframe_start(layout), CFRAME_WORDS)
+
+
+cdef int _reserve_ranges(ThreadReader *reader) noexcept nogil:
+    cdef uint32_t needed = 2 * (reader.stack.count + reader.scattered.count) + 8
+    cdef void *grown
+    if needed > reader.remote_capacity:
+        grown = realloc(reader.remote, 2 * needed * sizeof(iovec))
+        if grown == NULL:
+            return -1
+        reader.remote, reader.remote_capacity = <iovec *>grown, 2 * needed
+    return 0
+
+
+cdef int _reserve_buffer(ThreadReader *reader) noexcept nogil:
+    cdef void *grown
+    if reader.buffer_size > reader.buffer_capacity:
+        grown = realloc(reader.buffer, 2 * reader.buffer_size)
+        if grown == NULL:
+            return -1
+        reader.buffer, reader.buffer_capacity = <char *>grown, 2 * reader.buffer_size
+    return 0
+
+
+cdef int _lay_out(ThreadReader *reader, Layout *layout) noexcept nogil:
+    """Write down what one sample reads, see the head of this file for the order; -1 if there is no memory for it."""
+    cdef Region *region
+    cdef uint32_t i
+    if _reserve_ranges(reader) < 0:
+        return -1
+    reader.remote_count = reader.buffer_size = reader.readings = 0
+    for i in range(reader.scattered.count):
+        region = &reader.scattered.items[i]
+        region.offset = _expect(reader, region.start, region.end - region.start)
+    _expect_words(reader, layout)
+    for i in range(reader.stack.count):
+        region = &reader.stack.items[i]
+        region.offset = region.second = _expect(reader, region.start, region.end - region.start)
+    if reader.stack.count:
+        _expect_words(reader, layout)
+    for i in range(reader.stack.count if reader.strict else 0):
+        region = &reader.stack.items[i]
+        region.second = _expect(reader, region.start, region.end - region.start)
+    for i in range(reader.scattered.count):
+        region = &reader.scattered.items[reader.scattered.count - 1 - i]
+        region.second = _expect(reader, region.start, region.end - region.start)
+    reader.stale = False
+    return _reserve_buffer(reader)
+
+
+cdef int reader_read(ThreadReader *reader, Memory *memory, Layout *layout) noexcept nogil:
+    """Read everything that is expected; SAMPLED here means that all of it came."""
+    cdef ssize_t got
+    if reader.stale and _lay_out(reader, layout) < 0:
+        return FAULT
+    got = memory_readv(memory, reader.buffer, reader.remote, reader.remote_count)
+    reader.read_ns = now_ns()
+    if got == <ssize_t>reader.buffer_size:
+        return SAMPLED
+    if got == -ESRCH:
+        return GONE
+    if got == -EPERM:
+        return DENIED
+    return FAULT
+
+
+# ---- where frames are ---------------------------------------------------------------------------------------------
+
+cdef Region *region_search(RegionList *list, uintptr_t address, size_t size) noexcept nogil:
+    cdef uint32_t i
+    for i in range(list.count):
+        if region_holds(&list.items[list.count - 1 - i], address, size):
+            return &list.items[list.count - 1 - i]
+    return NULL
+
+
+cdef inline uintptr_t _with_slack(uintptr_t end) noexcept nogil:
+    """Room for the next frames, but not beyond the page, which is the last one known to be mapped."""
+    cdef uintptr_t page_end = (end + PAGE - 1) & ~<uintptr_t>(PAGE - 1)
+    return end + STACK_SLACK if end + STACK_SLACK < page_end else page_end
+
+
+cdef bint _widen(RegionList *list, uintptr_t start, uintptr_t end, uintptr_t gap) noexcept nogil:
+    """Let a neighbouring region include [start, end), if there is one within `gap`."""
+    cdef Region *region
+    cdef uint32_t i
+    for i in range(list.count):
+        region = &list.items[list.count - 1 - i]
+        if start <= region.end + gap and end + gap >= region.start:
+            region.start = start if start < region.start else region.start
+            region.end = end if end > region.end else region.end
+            region_mark_used(region, start, end)
+            return True
+    return False
+
+
+cdef Region *_insert(RegionList *list, uint32_t place) noexcept nogil:
+    """Make room for one more region before index `place`; NULL if there is no memory or there are too many."""
+    cdef uint32_t capacity = 2 * list.capacity + 16
+    cdef void *grown
+    if list.count == list.capacity:
+        grown = realloc(list.items, capacity * sizeof(Region)) if capacity <= REGIONS_MAX else NULL
+        if grown == NULL:
+            return NULL
+        list.items, list.capacity = <Region *>grown, capacity
+    memmove(&list.items[place + 1], &list.items[place], (list.count - place) * sizeof(Region))
+    list.count += 1
+    return &list.items[place]
+
+
+cdef int _add(ThreadReader *reader, uintptr_t start, uintptr_t end, bint on_stack) noexcept nogil:
+    """Read [start, end) with every sample from now on; -1 if there is no memory for it."""
+    cdef RegionList *list = &reader.stack if on_stack else &reader.scattered
+    cdef uint32_t place = list.count
+    cdef Region *region
+    cdef uintptr_t with_slack = _with_slack(end) if on_stack else end
+    reader.stale = True
+    if _widen(list, start, with_slack, STACK_GAP if on_stack else SCATTERED_GAP):
+        return 0
+    while on_stack and place > 0 and list.items[place - 1].start > start:
+        place -= 1
+    region = _insert(list, place)
+    if region == NULL:
+        return -1
+    region.start, region.end = start, with_slack
+    region.used_start, region.used_end = start, end
+    return 0
+
+
+cdef bint _trim(RegionList *list, bint on_stack) noexcept nogil:
+    """Give up what no sample needed lately, so that one deep moment does not cost for ever."""
+    cdef uint32_t i, kept = 0
+    cdef Region region
+    cdef uintptr_t end
+    cdef bint changed = False
+    for i in range(list.count):
+        region = list.items[i]
+        if region.used_end <= region.used_start:
+            changed = True
+            continue
+        end = _with_slack(region.used_end) if on_stack else region.used_end
+        if region.used_start > region.start or end < region.end:
+            region.start = region.used_start
+            region.end = end if end < region.end else region.end
+            changed = True
+        region.used_start, region.used_end = <uintptr_t>-1, 0
+        list.items[kept] = region
+        kept += 1
+    list.count = kept
+    return changed
+
+
+cdef void reader_be_strict(ThreadReader *reader) noexcept nogil:
+    """Take two copies of everything from now on, for some samples: the last read showed something new."""
+    reader.stale = reader.stale or not reader.strict
+    reader.strict = STRICT_FOR
+
+
+cdef void reader_accept(ThreadReader *reader) noexcept nogil:
+    """Account for a sample that was accepted."""
+    reader.accepted += 1
+    if reader.strict:
+        reader.strict -= 1
+        reader.stale = reader.stale or not reader.strict
+    if reader.accepted >= TRIM_EVERY:
+        reader.accepted = 0
+        if _trim(&reader.stack, True):
+            reader.stale = True
+        if _trim(&reader.scattered, False):
+            reader.stale = True
+
+
+cdef int _learn_chain(ThreadReader *reader, Memory *memory, Layout *layout) noexcept nogil:
+    """Follow the links from the missing frame one by one, to learn where its callers are. What is seen on the way
+    need not be consistent: it only says what to read next time."""
+    cdef char pages[3 * PAGE]
+    cdef uintptr_t address = reader.missing, callee = reader.missing_callee, loaded = 0, loaded_end = 0
+    cdef uint32_t scattered = 0, steps = 0
+    cdef char *frame
+    cdef uint8_t owner
+    while address and steps < reader.max_depth and region_find(reader, address, layout.frame_size, NULL) == NULL:
+        if loaded_end == 0 or address < loaded or address > loaded_end - layout.frame_size:
+            loaded = address & ~<uintptr_t>(PAGE - 1)
+            loaded_end = (address + layout.frame_size + PAGE - 1) & ~<uintptr_t>(PAGE - 1)
+            if memory_read(memory, loaded, pages, loaded_end - loaded) != <ssize_t>(loaded_end - loaded):
+                break
+        frame = pages + (address - loaded)
+        owner = <uint8_t>frame[layout.frame_owner] if layout.frame_owner >= 0 else 1
+        if owner == 0:
+            if _add(reader, address, address + layout.frame_size, True) < 0:
+                break
+        elif is_entry(layout, owner) and previous_of(layout, frame) == 0:
+            if callee or address != reader.base_entry:
+                reader.base_entry, reader.base_frame = address, callee
+            break
+        elif scattered < reader.frame_capacity or reader_grow_frames(reader) == 0:
+            reader.frames[scattered].address = address
+            scattered += 1
+        callee = address
+        address = previous_of(layout, frame)
+        steps += 1
+    return <int>scattered
+
+
+cdef int reader_learn(ThreadReader *reader, Memory *memory, Layout *layout) noexcept nogil:
+    """After MISSED: find out what has to be read, so that the next read has it."""
+    cdef int scattered
+    if reader.missing == 0:
+        return 0
+    scattered = _learn_chain(reader, memory, layout)
+    while scattered > 0:  # outermost first
+        scattered -= 1
+        if _add(reader, reader.frames[scattered].address,
+                reader.frames[scattered].address + layout.frame_size, False) < 0:
+            return -1
+    return 0
+
+
+cdef int reader_grow_frames(ThreadReader *reader) noexcept nogil:
+    cdef void *grown = realloc(reader.frames, 2 * reader.frame_capacity * sizeof(Walked))
+    if grown == NULL:
+        return -1
+    reader.frames, reader.frame_capacity = <Walked *>grown, 2 * reader.frame_capacity
+    return 0
+
+
+cdef char *reader_cframe(ThreadReader *reader, Layout *layout, int reading, uintptr_t cframe) noexcept nogil:
+    """What was read of a cframe, from its start; NULL if it was not expected, but it will be next time."""
+    cdef char *words = reader.buffer + reader.words_offset[reading] + 8
+    cdef int i
+    for i in range(2):
+        if reader.cframes[i] == cframe:
+            return words - _cframe_start(layout)
+        words += CFRAME_WORDS if reader.cframes[i] else 0
+    reader.cframes[1] = reader.cframes[0]
+    reader.cframes[0] = cframe
+    reader.stale = True
+    return NULL

@@ -1,0 +1,182 @@
+"""What the tests of the core share: attaching to a target, and stacks in one form, whoever read them.
+
+A stack is a tuple of `Seen`, leaf first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from support import READY_TIMEOUT_SECONDS, Target
+
+from tachyscope._core import reference
+from tachyscope._core.memory import Reader
+from tachyscope._core.sampler import SLICE_OVER, Sampler
+from tachyscope.profile.locations import CodeLines, TableKind
+from tachyscope.target import runtime
+from tachyscope.target.runtime import Runtime
+
+PROGRAMS = Path(__file__).parent / "programs"
+MILLISECOND_NS = 1_000_000
+
+
+class Seen(NamedTuple):
+    """A frame as the core and its twin report it."""
+
+    name: str
+    qualname: str
+    filename: str
+    first_line: int
+    table: bytes
+    offset: int
+
+
+Stack = tuple[Seen, ...]
+
+
+@dataclass
+class Attached:
+    """A target whose interpreter was found, and the thread of it that is looked at."""
+
+    runtime: Runtime
+    read: Reader
+    thread: int
+
+    def sampler(self, **options: Any) -> Sampler:
+        """Return a new sampler, by default as fast as it can."""
+        options = {"interval_ns": 1, **options}
+        return Sampler(self.runtime.pid, self.runtime.layout, self.thread, **options)
+
+    def reference_stack(self, max_depth: int = reference.MAX_DEPTH) -> Stack:
+        """Return what the twin reads now."""
+        located = reference.stack(self.read, self.runtime.layout, self.thread, max_depth)
+        return tuple(
+            Seen(code.name, code.qualname, code.filename, code.first_line, code.lines, offset)
+            for code, offset in located
+        )
+
+    def lines(self, stack: Stack) -> list[int]:
+        """Return the executing lines of a stack."""
+        kind = TableKind.for_version(*self.runtime.version)
+        return [CodeLines(kind, seen.table, seen.first_line).at(seen.offset).line for seen in stack]
+
+
+def attach(pid: int, ident: int = 0) -> Attached:
+    """Find the interpreter of a process and its thread with a pthread id, by default the main one."""
+    read = Reader(pid)
+    found = runtime.find_runtime(pid, read)
+    thread = runtime.main_thread(found, read)
+    if ident:
+        threads = runtime.threads(found, read, runtime.main_interpreter(found, read))
+        (thread,) = [each.address for each in threads if each.thread_id == ident]
+    return Attached(found, read, thread)
+
+
+def stacks_of(sampler: Sampler) -> Counter[Stack]:
+    """Return how often each stack was sampled."""
+    codes, nodes, counts = sampler.codes(), sampler.nodes(), sampler.counts()
+    stacks: Counter[Stack] = Counter()
+    for node, count in enumerate(counts):
+        if count:
+            stacks[tuple(path(codes, nodes, node))] += count
+    return stacks
+
+
+def path(codes: list[tuple[str, str, str, int, bytes]], nodes: list[tuple[int, int, int]], node: int) -> list[Seen]:
+    """Return the frames of a node, leaf first."""
+    frames = []
+    while node:
+        node, code, offset = nodes[node]
+        frames.append(Seen(*codes[code], offset))
+    return frames
+
+
+def names_of(sampler: Sampler) -> Counter[tuple[str, ...]]:
+    """Return how often each stack was sampled, by the names of its functions, root first."""
+    codes, nodes = [code[0] for code in sampler.codes()], sampler.nodes()
+    paths: list[tuple[str, ...]] = [()]  # parents come before children
+    for parent, code, _ in nodes[1:]:
+        paths.append((*paths[parent], codes[code]))
+    named: Counter[tuple[str, ...]] = Counter()
+    for names, count in zip(paths, sampler.counts(), strict=True):
+        if count:
+            named[names] += count
+    return named
+
+
+def run_for(sampler: Sampler, seconds: float) -> int:
+    """Sample for that long; return why it ended."""
+    return sampler.run(time.monotonic_ns() + int(seconds * 1e9))
+
+
+def run_until(sampler: Sampler, done: Callable[[], bool], slice_seconds: float = 0.002) -> None:
+    """Sample in slices until `done`."""
+    give_up = time.monotonic() + READY_TIMEOUT_SECONDS
+    while not done() and time.monotonic() < give_up:
+        assert run_for(sampler, slice_seconds) == SLICE_OVER
+    assert done(), sampler.counters
+
+
+def line_of(target: Target) -> bytes:
+    """Return the next line of output, b"" at its end; nothing of the one after it may have been written yet."""
+    assert target.process.stdout is not None
+    pieces = [b""]
+    while not pieces[-1].endswith(b"\n"):
+        piece = os.read(target.process.stdout.fileno(), 1 << 20)
+        if not piece:
+            break
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+class Told(NamedTuple):
+    """What a program says about itself at a point."""
+
+    ident: int
+    tid: int
+    stack: list[tuple[str, str, int, str]]  # file name, name, line, qualified name; leaf first
+
+
+def next_point(target: Target) -> Told | None:
+    """Wait until the program waits at its next point; None when it has ended well."""
+    line = line_of(target)
+    if not line:
+        assert target.process.wait() == 0
+        return None
+    told = json.loads(line)
+    wait_for_state(target.pid, "S", told["tid"])
+    return Told(told["ident"], told["tid"], [tuple(frame) for frame in told["stack"]])
+
+
+def go_on(target: Target) -> None:
+    """Let the program leave its point."""
+    assert target.process.stdin is not None
+    os.write(target.process.stdin.fileno(), b"\n")
+
+
+def wait_for_state(pid: int, states: str, tid: int = 0) -> None:
+    """Wait until the kernel has a thread in one of these states, such as S (asleep) or T (stopped)."""
+    stat = Path(f"/proc/{pid}/task/{tid or pid}/stat")
+    give_up = time.monotonic() + READY_TIMEOUT_SECONDS
+    while stat.read_text().rpartition(") ")[2][0] not in states:
+        assert time.monotonic() < give_up, f"process {pid} never came to state {states}"
+        time.sleep(0)
+
+
+def stop(pid: int) -> None:
+    """Stop a process, and wait until it is."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_for_state(pid, "Tt")
+
+
+def resume(pid: int) -> None:
+    """Let it go on."""
+    os.kill(pid, signal.SIGCONT)
