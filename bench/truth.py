@@ -67,9 +67,11 @@ def generators(stack: Stack) -> bool:
 
 
 _STREAMS = (
-    _prefixes("<module>", "main", "count", "stem")
+    {("<module>", "main", "split")}  # it makes the generator
+    | _prefixes("<module>", "main", "count", "stem")
     | _prefixes("<module>", "main", "count", "split", "clean", "<genexpr>")
     | _prefixes("<module>", "main", "count", "__missing__")
+    | _prefixes("<module>", "main", "count", "__init__", "update")  # of Counter, as is __missing__
 ) - {()}
 
 

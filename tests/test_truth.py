@@ -18,6 +18,7 @@ from support import Target, spawn_target
 from tachyscope._core.sampler import SLICE_OVER, Sampler
 
 ONE_MICROSECOND_LOOPS = 40
+LEARNING = 100  # samples that may fail at the beginning, until all calls are known
 SIGMAS = 3.29  # of a 99.9 % interval
 MACHINE = 0.004  # what else moves a share: the time between the program's clock and its blocks, and time not measured
 GAPS = 0.1  # of the missed ticks: they come in gaps, and a gap of milliseconds may fall into one function
@@ -41,7 +42,7 @@ def sampled(python: Path, kind: str, loops: int, samples: int) -> Counter[tuple[
     with spawn_target(python, PROGRAMS / "alternating.py", kind, str(loops)) as target:
         sampler = attach(target.pid).sampler()
         run_until(sampler, lambda: sampler.counters["samples"] >= samples, 0.05)
-    assert sampler.counters["failed"] <= sampler.counters["hits"] / 1000
+    assert sampler.counters["failed"] <= sampler.counters["hits"] / 1000 + LEARNING
     names = Counter[tuple[str, ...]]()
     for stack, count in names_of(sampler).items():
         names[tuple(name for name in stack if name not in ("<lambda>", "__await__"))] += count

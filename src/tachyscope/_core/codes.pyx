@@ -326,7 +326,10 @@ cdef int codes_validate(CodeTable *table, Memory *memory, Layout *layout,
 
 cdef object _text(Text *text):
     cdef bytes raw = PyBytes_FromStringAndSize(text.data, text.size)
-    return raw.decode({1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}[text.kind], "replace")
+    try:
+        return raw.decode({1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}[text.kind], "surrogatepass")
+    except UnicodeDecodeError:  # torn, or cut at TEXT_MAX
+        return raw.decode("latin-1")
 
 
 cdef object codes_export(CodeTable *table, uint32_t start):

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The clock and the loop: a sample at a random moment of each interval, interned and counted, without the GIL."""
+"""The clock and the loop: samples at random moments, at the rate asked for, interned and counted without the GIL."""
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.errno cimport EINTR
@@ -45,8 +45,9 @@ cdef enum:
     RESIDENT_CHECK_NS = 1000000
     CHURN_NS = 1000000000          # after an address was found reused, everything is validated for this long
     FAULTS_IN_A_ROW = 3
-    SEEN_ONCE = 1                  # how often strict reads have shown a call
-    SEEN_TWICE = 2
+    YOUNG_NS = 20000000            # a code object that was seen first less than this ago may be gone soon
+    WANDER = 8                     # intervals
+    MUCH_BEHIND = 1000             # ticks; more are not counted one by one
 
 # What `Sampler.run` returns.
 SLICE_OVER = 0    # `until_ns` has come
@@ -137,7 +138,8 @@ cdef class Sampler:
     cdef ThreadReader _reader
     cdef Path _path
     cdef Counters _counters
-    cdef uint64_t _interval_ns, _start_ns, _due_ns, _tick, _seed, _last_ns
+    cdef uint64_t _interval_ns, _start_ns, _due_ns, _next_ns, _seed, _last_ns
+    cdef int64_t _wander_ns     # how far the ticks are from a regular grid
     cdef uint32_t _faults_in_a_row
     cdef bint _bare, _record
     cdef uint32_t *_sample_nodes
@@ -250,44 +252,67 @@ cdef class Sampler:
             common += 1
         return common
 
-    cdef uint32_t _child(self, uint32_t parent, uint32_t code, int32_t offset) noexcept nogil:
-        """The node of a frame under its caller's; 0 if there is no such call yet and this read was not strict."""
+    cdef inline bint _is_young(self, uint32_t code, uint64_t now) noexcept nogil:
+        return now < self._codes.codes[code].first_ns + YOUNG_NS
+
+    cdef bint _believe_call(self, uint32_t parent, uint32_t code, uint64_t now, bint *sure) noexcept nogil:
+        """Whether `code` may be called from `parent`: strict reads have to show it, twice, or once if it is new, as it
+        may be gone the next time. False if it was not shown before and this read was not strict either; `sure` is
+        cleared if this was the first time of two."""
+        cdef uint32_t call = tree_find(&self._calls, parent, code, 0)
+        cdef uint64_t needed = 1 if self._is_young(code, now) else 2
+        if call and self._calls.counts[call] >= needed:
+            return True
+        if not self._reader.agreed:
+            return False
+        call = tree_child(&self._calls, parent, code, 0)
+        self._calls.counts[call] += 1
+        if self._calls.counts[call] < needed:
+            sure[0] = False
+        return call != 0
+
+    cdef uint32_t _child(self, uint32_t parent, uint32_t code, int32_t offset, uint64_t now, bint *sure) noexcept nogil:
+        """The node of a frame under its caller's; 0 if that call is not to be believed."""
         cdef uint32_t node = tree_find(&self._tree, parent, code, offset)
-        if node:
+        if node and self._tree.nodes[node].believed:
             return node
-        if tree_find(&self._calls, parent, code, SEEN_TWICE) == 0:
-            reader_be_strict(&self._reader)
-            if not self._reader.agreed:
-                return 0
-            if tree_find(&self._calls, parent, code, SEEN_ONCE) == 0:
-                tree_child(&self._calls, parent, code, SEEN_ONCE)
-                return 0
-            tree_child(&self._calls, parent, code, SEEN_TWICE)
-        return tree_child(&self._tree, parent, code, offset)
+        if not self._believe_call(parent, code, now, sure):
+            return 0
+        node = tree_child(&self._tree, parent, code, offset)
+        if node:
+            self._tree.nodes[node].believed = sure[0]
+        return node
 
     cdef int _intern(self, uint64_t now, uint32_t *node) noexcept nogil:
         """From the reader's frames to a node of the tree."""
         cdef uint32_t depth = self._reader.depth, common = self._common(), i
         cdef int64_t offset
+        cdef bint sure = True
         cdef int outcome = self._resolve(common)
         if outcome != SAMPLED:
             return outcome
         if self._validate(common, now) != COPIED:
-            self._path.depth = 0
+            # Another code object lies there now, copied already; or none, which shows when it is looked up.
             self._counters.reused += 1
-            return TORN
+            common = 0
+            if self._resolve(common) != SAMPLED:
+                return TORN
         node[0] = self._path.nodes[common - 1] if common else 0
         for i in range(common, depth):
             offset = self._offset(i)
             if offset < -2:
                 return TORN
             if not self._codes.codes[self._path.ids[i]].hidden:
-                node[0] = self._child(node[0], self._path.ids[i], <int32_t>offset)
+                node[0] = self._child(node[0], self._path.ids[i], <int32_t>offset, now, &sure)
                 if node[0] == 0:
+                    reader_be_strict(&self._reader)
                     return TORN
             self._path.nodes[i] = node[0]
-            self._path.depth = i + 1
-        return SAMPLED
+            if sure:
+                self._path.depth = i + 1
+        if not sure:
+            reader_be_strict(&self._reader)
+        return SAMPLED if sure else TORN
 
     cdef int _attempt(self, uint32_t *node) noexcept nogil:
         cdef int outcome = reader_read(&self._reader, &self._memory, &self._layout)
@@ -354,19 +379,30 @@ cdef class Sampler:
 
     # ---- the clock ----
 
-    cdef void _draw(self) noexcept nogil:
-        """The moment of the current tick: anywhere in its interval."""
-        self._due_ns = (self._start_ns + self._tick * self._interval_ns
-                        + _random(&self._seed) % self._interval_ns)
+    cdef inline uint64_t _gap(self) noexcept nogil:
+        """Time to the next tick: from a half to one and a half intervals, so that ticks keep no phase. On a grid,
+        a tick that comes late always falls at the same place of a program that has the grid's rhythm. Ticks stay
+        within a few intervals of that grid, so their number is that of the intervals."""
+        cdef int64_t step = <int64_t>(_random(&self._seed) % self._interval_ns) - <int64_t>self._interval_ns / 2
+        if not -WANDER * <int64_t>self._interval_ns < self._wander_ns + step < WANDER * <int64_t>self._interval_ns:
+            step = -step
+        self._wander_ns += step
+        return self._interval_ns + step
 
     cdef void _advance(self) noexcept nogil:
-        """On to the next interval that is not over yet; those that are over count as missed."""
-        cdef uint64_t current = (now_ns() - self._start_ns) / self._interval_ns
-        self._tick += 1
-        if current > self._tick:
-            self._counters.missed += current - self._tick
-            self._tick = current
-        self._draw()
+        """On to the next tick. Of several that have passed meanwhile the last one is due now, the others are missed."""
+        cdef uint64_t now = now_ns(), behind
+        self._due_ns = self._next_ns
+        self._next_ns += self._gap()
+        if now > self._next_ns + MUCH_BEHIND * self._interval_ns:
+            behind = (now - self._next_ns) / self._interval_ns
+            self._counters.missed += behind
+            self._due_ns += behind * self._interval_ns
+            self._next_ns += behind * self._interval_ns
+        while self._next_ns <= now:
+            self._counters.missed += 1
+            self._due_ns = self._next_ns
+            self._next_ns += self._gap()
 
     cdef int _loop(self, uint64_t until_ns) noexcept nogil:
         cdef uint64_t now
@@ -402,7 +438,8 @@ cdef class Sampler:
         with nogil:
             if self._start_ns == 0:
                 self._start_ns = now_ns()
-                self._draw()
+                self._due_ns = self._start_ns + _random(&self._seed) % self._interval_ns
+                self._next_ns = self._due_ns + self._gap()
             slack = prctl(PR_GET_TIMERSLACK, 0)
             prctl(PR_SET_TIMERSLACK, 1)
             result = self._loop(until_ns)

@@ -7,6 +7,7 @@ cdef struct Node:
     uint32_t parent
     uint32_t code
     int32_t offset
+    uint32_t believed   # for the user of the tree: whether samples may be counted here
 
 cdef struct Tree:
     Node *nodes
