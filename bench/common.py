@@ -100,7 +100,9 @@ def percent(part: float, digits: int = 2) -> str:
 
 
 def one_in(events: int, total: int) -> str:
-    """How often something happened: "1 in 25,000", "0 in 100,000"."""
+    """How often something happened: "1 in 25,000", "0 in 100,000", or "25 %" where it is no rare event."""
+    if 10 * events > total:
+        return percent(events / total, 0)
     return f"1 in {total // events:,}" if events else f"0 in {total:,}"
 
 

@@ -25,6 +25,7 @@ def leaf() -> int:
 
 def work() -> None:
     global blocks
+    print("ready", flush=True)
     while True:
         for _ in range(CALLS_PER_BLOCK):
             leaf()
@@ -41,5 +42,4 @@ def down(levels: int) -> None:
 depth = int(sys.argv[1])
 sys.setrecursionlimit(depth + 200)
 signal.signal(signal.SIGUSR1, report)
-print("ready", flush=True)
 down(depth - 4)  # beside this module, work, leaf and the call with 0 levels

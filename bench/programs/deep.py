@@ -16,6 +16,7 @@ def swing(levels: int) -> None:
 
 
 def work() -> None:
+    print("ready", flush=True)  # at the bottom, so that no sample meets the way down
     while True:
         swing(6)
 
@@ -29,5 +30,4 @@ def down(levels: int) -> None:
 
 depth = int(sys.argv[1])
 sys.setrecursionlimit(depth + 1000)
-print("ready", flush=True)
 down(depth)
