@@ -36,9 +36,9 @@ cdef enum:
     LINKS = 256      # power of two
 
 
-# The caller that a frame had when it was last seen linked (to 3.10).
+# Who called whom when it was last beyond doubt: by the callee's frame (and code), and by the caller's frame.
 cdef struct Link:
-    uintptr_t frame, caller
+    uintptr_t frame, code, caller
 
 
 # One thread of the target: what to read for it, and its stack as of the last successful read (leaf first).
@@ -69,6 +69,8 @@ cdef struct ThreadReader:
     uintptr_t base_frame            # not with every sample
     uint32_t accepted               # samples since the last trim
     Link links[LINKS]
+    Link callees[LINKS]
+    uintptr_t code_type             # address of PyCode_Type once it is known: what has another type is no frame
     uint64_t read_ns                # when the last read was complete
 
 

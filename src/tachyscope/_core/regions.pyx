@@ -16,7 +16,7 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t, uintptr_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memmove, memset
 
-from tachyscope._core.frames cimport is_entry, previous_of
+from tachyscope._core.frames cimport code_of, is_entry, previous_of
 from tachyscope._core.layout cimport Layout
 from tachyscope._core.memory cimport Memory, iovec, memory_read, memory_readv, now_ns
 
@@ -260,6 +260,15 @@ cdef void reader_accept(ThreadReader *reader) noexcept nogil:
             reader.stale = True
 
 
+cdef bint _has_code(ThreadReader *reader, Memory *memory, Layout *layout, char *frame) noexcept nogil:
+    """Whether a frame's code is a code object, as far as these are known yet."""
+    cdef uintptr_t type_address = 0
+    if reader.code_type == 0:
+        return True
+    memory_read(memory, code_of(layout, frame) + layout.object_type, &type_address, 8)
+    return type_address == reader.code_type
+
+
 cdef int _learn_chain(ThreadReader *reader, Memory *memory, Layout *layout) noexcept nogil:
     """Follow the links from the missing frame one by one, to learn where its callers are. What is seen on the way
     need not be consistent: it only says what to read next time."""
@@ -276,6 +285,8 @@ cdef int _learn_chain(ThreadReader *reader, Memory *memory, Layout *layout) noex
                 break
         frame = pages + (address - loaded)
         owner = <uint8_t>frame[layout.frame_owner] if layout.frame_owner >= 0 else 1
+        if address & 7 or not (is_entry(layout, owner) or _has_code(reader, memory, layout, frame)):
+            break  # freed and used for something else by now
         if owner == 0:
             if _add(reader, address, address + layout.frame_size, True) < 0:
                 break

@@ -326,6 +326,7 @@ cdef class Sampler:
             self._counters.torn += 1
         elif outcome == MISSED:
             self._counters.mispredicted += 1
+            self._reader.code_type = self._codes.code_type
             reader_learn(&self._reader, &self._memory, &self._layout)
         elif outcome == FAULT:
             self._counters.faults += 1

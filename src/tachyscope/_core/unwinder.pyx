@@ -33,13 +33,14 @@ from tachyscope._core.regions cimport (
 
 
 cdef enum:
+    CALLS_DEEPER = 4           # calls inwards that are followed to find the frame that runs
     STILL = 4                  # so many equal strict reads in a row: the thread does not run at all right now
     OWNER_MAX = 8              # larger owners do not exist: garbage
 
 
 cdef inline bint _linked(Layout *layout, char *frame) noexcept nogil:
     """Whether a generator's frame is in use: only then has it a caller."""
-    return previous_of(layout, frame) != 0 and (running(layout, frame) or layout.frame_stack_top_kind < 0)
+    return previous_of(layout, frame) != 0
 
 
 cdef inline bint _agree(Layout *layout, char *first, char *second) noexcept nogil:
@@ -52,17 +53,19 @@ cdef inline bint _same(Layout *layout, char *first, char *second, bint innermost
             and (innermost or instr_of(layout, first) == instr_of(layout, second)))
 
 
-cdef char *_choose(Layout *layout, char *first, char *second, bint innermost) noexcept nogil:
-    """The copy of a frame to believe, or NULL. Only the innermost frame may have changed between the copies."""
-    if _agree(layout, first, second):
-        if innermost:
-            return first if running(layout, first) else second
-        return second if instr_of(layout, first) == instr_of(layout, second) else NULL
-    if not innermost:
-        return NULL
-    if _linked(layout, first):
+cdef char *_choose(ThreadReader *reader, Layout *layout, char *first, char *second) noexcept nogil:
+    """The copy of a scattered frame to believe, or NULL. A generator's frame has a caller only while it is in use; it
+    may have been so in one copy only. The one below another frame has to wait for that, the innermost one to run."""
+    cdef bint in_first = _linked(layout, first), in_second = _linked(layout, second)
+    if is_entry(layout, <uint8_t>first[layout.frame_owner]):
+        return first if _agree(layout, first, second) else NULL
+    if in_first and in_second and _agree(layout, first, second):
+        reader.agreed = reader.agreed and (reader.depth == 0 or instr_of(layout, first) == instr_of(layout, second))
+        return first if running(layout, first) == (reader.depth == 0) else second
+    reader.agreed = False
+    if in_first:
         return first
-    return second if _linked(layout, second) else NULL
+    return second if in_second else NULL
 
 
 cdef char *_choose_executing(Layout *layout, char *first, char *second, bint innermost) noexcept nogil:
@@ -92,10 +95,36 @@ cdef inline int _push(ThreadReader *reader, Layout *layout, uintptr_t address, c
     return 0 if walked.code else -1
 
 
+cdef inline uint32_t _slot(uintptr_t frame) noexcept nogil:
+    return (frame >> 3) & (LINKS - 1)
+
+
+cdef void _remember(ThreadReader *reader) noexcept nogil:
+    """The two innermost frames are beyond doubt: keep who called whom."""
+    cdef Walked *callee = &reader.frames[0]
+    cdef Walked *caller = &reader.frames[1]
+    cdef Link *link
+    if reader.depth > 1:
+        link = &reader.links[_slot(callee.address)]
+        link.frame, link.code, link.caller = callee.address, callee.code, caller.address
+        link = &reader.callees[_slot(caller.address)]
+        link.frame, link.code, link.caller = callee.address, callee.code, caller.address
+
+
+cdef uintptr_t _known_caller(ThreadReader *reader, uintptr_t frame, uintptr_t code) noexcept nogil:
+    cdef Link *link = &reader.links[_slot(frame)]
+    return link.caller if link.frame == frame and link.code == code else 0
+
+
+cdef uintptr_t _known_callee(ThreadReader *reader, uintptr_t frame) noexcept nogil:
+    cdef Link *link = &reader.callees[_slot(frame)]
+    return link.frame if link.caller == frame else 0
+
+
 cdef int _walk_from(ThreadReader *reader, Layout *layout, uintptr_t top) noexcept nogil:
     """Fill `frames` from the frame at `top` outwards, out of the buffer (3.11+)."""
-    cdef uintptr_t address = top, callee = 0, previous
-    cdef bint innermost = True, entry, at_end = False, on_stack = False
+    cdef uintptr_t address = top, callee = 0, previous, known
+    cdef bint innermost = True, entry, at_end = False, on_stack = False, stack_runs = False
     cdef Region *region = NULL
     cdef char *first
     cdef char *second
@@ -117,20 +146,26 @@ cdef int _walk_from(ThreadReader *reader, Layout *layout, uintptr_t top) noexcep
         on_stack = region_on_stack(reader, region)
         if on_stack:
             reader.agreed = reader.agreed and _same(layout, first, second, reader.depth == 0)
-        frame = first if on_stack else _choose(layout, first, second, reader.depth == 0)
+        frame = first if on_stack else _choose(reader, layout, first, second)
+        known = 0
+        if frame == NULL and reader.depth == 0 and not is_entry(layout, <uint8_t>first[layout.frame_owner]):
+            known = _known_caller(reader, address, code_of(layout, first))
+            frame = first if known else NULL
         entry = is_entry(layout, <uint8_t>first[layout.frame_owner])
         at_end = entry or (layout.frame_entry_owner < 0 and on_stack)
         if frame == NULL or <uint8_t>frame[layout.frame_owner] > OWNER_MAX:
             return TORN
-        previous = previous_of(layout, frame)
+        previous = known if known else previous_of(layout, frame)
         if entry:
             innermost = False
         else:
-            if innermost and running(layout, frame):
-                if reader.running:
+            if innermost and on_stack and running(layout, frame):
+                if stack_runs:
                     return TORN
-                reader.running = True
+                stack_runs = reader.running = True
                 reader.depth = 0  # frames further in had been left, or not yet entered, at the instant of the copy
+            elif reader.depth == 0 and not known and running(layout, frame):
+                reader.running = True
             if _push(reader, layout, address, frame) < 0:
                 return TORN
             if layout.frame_is_entry >= 0 and frame[layout.frame_is_entry]:
@@ -147,10 +182,6 @@ cdef int _walk_from(ThreadReader *reader, Layout *layout, uintptr_t top) noexcep
     return SAMPLED if at_end else TORN
 
 
-cdef inline Link *_link_of(ThreadReader *reader, uintptr_t frame) noexcept nogil:
-    return &reader.links[(frame >> 4) & (LINKS - 1)]
-
-
 cdef int _walk_heap(ThreadReader *reader, Layout *layout, uintptr_t top) noexcept nogil:
     """The same up to 3.10, where frames are objects on the heap. A function that takes some nanoseconds has ended
     before its frame can be read a second time, and has no caller any more; but the current frame was its own, so
@@ -159,6 +190,7 @@ cdef int _walk_heap(ThreadReader *reader, Layout *layout, uintptr_t top) noexcep
     cdef Region *region = NULL
     cdef char *frame
     cdef char *first
+    cdef char *second
     reader.depth = reader.truncated = reader.running = 0
     reader.agreed = True
     while address:
@@ -168,21 +200,23 @@ cdef int _walk_heap(ThreadReader *reader, Layout *layout, uintptr_t top) noexcep
             return MISSED
         first = reader.buffer + region.offset + (address - region.start)
         region_mark_used(region, address, address + layout.frame_size)
-        frame = _choose_executing(layout, first, reader.buffer + region.second + (address - region.start),
-                                  reader.depth == 0)
+        second = reader.buffer + region.second + (address - region.start)
+        frame = _choose_executing(layout, first, second, reader.depth == 0)
         previous = previous_of(layout, frame) if frame != NULL else 0
+        reader.agreed = reader.agreed and _same(layout, first, second, reader.depth == 0) and frame != NULL
         if frame == NULL:
-            if reader.depth or _link_of(reader, address).frame != address:
+            previous = _known_caller(reader, address, code_of(layout, first))
+            if reader.depth or previous == 0:
                 return TORN
-            frame, previous, reader.agreed = first, _link_of(reader, address).caller, False
+            frame = first
         if _push(reader, layout, address, frame) < 0:
             return TORN
         if reader.depth >= reader.max_depth:
             reader.truncated = True
             break
         address = previous
-    if reader.agreed and reader.depth > 1:
-        _link_of(reader, top).frame, _link_of(reader, top).caller = top, reader.frames[1].address
+    if reader.agreed:
+        _remember(reader)
     return SAMPLED
 
 
@@ -213,11 +247,33 @@ cdef int _walk_outer(ThreadReader *reader, Layout *layout) noexcept nogil:
     return _walk_from(reader, layout, word_at(cframe + layout.cframe_current_frame))
 
 
-cdef int _walk_before(ThreadReader *reader, Layout *layout, uintptr_t before, int outcome) noexcept nogil:
-    """The second reading led to no stack: perhaps the first one does. Of two misses the second reading's counts."""
+cdef int _walk_in(ThreadReader *reader, Layout *layout, uintptr_t top) noexcept nogil:
+    """No frame from `top` outwards runs, so `top` is in a call: of the frame that it called last, or called from there,
+    perhaps. If that one was running in this copy, it was innermost."""
+    cdef uintptr_t frame = top
+    cdef int level
+    for level in range(CALLS_DEEPER):
+        frame = _known_callee(reader, frame)
+        if frame == 0 or _walk_from(reader, layout, frame) != SAMPLED:
+            break
+        if reader.running:
+            return SAMPLED
+    return TORN
+
+
+cdef int _walk_others(ThreadReader *reader, Layout *layout, uintptr_t before, uintptr_t after, int outcome) noexcept nogil:
+    """The second reading of the current frame led to no frame that runs: try the first one, and what they call. If
+    nothing runs anywhere, the second reading holds. Of two misses the second reading's counts."""
     cdef uintptr_t missing = reader.missing, missing_callee = reader.missing_callee
-    if _walk_from(reader, layout, before) == SAMPLED and reader.running:
+    if before and before != after and _walk_from(reader, layout, before) == SAMPLED and reader.running:
         return SAMPLED
+    if outcome == SAMPLED:
+        if _walk_in(reader, layout, after) == SAMPLED:
+            return SAMPLED
+        if before and before != after and _walk_in(reader, layout, before) == SAMPLED:
+            return SAMPLED
+        reader.missing = 0
+        return _walk_from(reader, layout, after)
     if missing == 0:
         return MISSED if reader.missing else outcome
     reader.missing, reader.missing_callee = missing, missing_callee
@@ -242,6 +298,7 @@ cdef int reader_walk(ThreadReader *reader, Layout *layout) noexcept nogil:
     """Turn what was read into `frames`, leaf first; `depth` is 0 if the thread runs no Python."""
     cdef uintptr_t before, after
     cdef int outcome
+    cdef bint agreed
     reader.missing = reader.unlinked = 0
     reader.depth = reader.truncated = 0
     if not _current_frame(reader, layout, reader.readings - 1, &after):
@@ -257,8 +314,13 @@ cdef int reader_walk(ThreadReader *reader, Layout *layout) noexcept nogil:
         outcome = _walk_outer(reader, layout)
     if before != after or (layout.frame_stack_top_kind == STACK_TOP_INDEX and not _settled(reader, outcome)):
         reader.agreed = False
-    if outcome == SAMPLED or before == after or before == 0:
+    if outcome == SAMPLED and (reader.running or reader.depth == 0 or layout.frame_stack_top_kind < 0):
+        if reader.running:
+            _remember(reader)
+        return SAMPLED
+    if outcome != SAMPLED and before == after:
         return outcome
-    outcome = _walk_before(reader, layout, before, outcome)
-    reader.agreed = False
+    agreed = reader.agreed
+    outcome = _walk_others(reader, layout, before, after, outcome)
+    reader.agreed = agreed and outcome == SAMPLED and not reader.running
     return outcome
