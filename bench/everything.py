@@ -103,18 +103,21 @@ def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(NAMES)} (default: all)")
-    parser.add_argument("--quick", action="store_true", help="rough, in a few minutes; writes nothing")
+    parser.add_argument("--quick", action="store_true", help="rough, in a few minutes")
+    parser.add_argument("--write", action="store_true", help="write RESULTS.md even if quick or not of everything")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(NAMES)
     if unknown:
         parser.error(f"no benchmark called {', '.join(sorted(unknown))}")
     facts, reports = _facts(), {}
+    if arguments.quick:
+        facts += "\n- Quick run: short and rough; the full one is `python -m bench`"
     for name in arguments.names or NAMES:
         start = time.monotonic()
         reports[name] = _run(name, Options(arguments.quick))
         print(f"\n== {name} ({time.monotonic() - start:.0f} s, load {os.getloadavg()[0]:.1f})")
         print_report(reports[name])
-    if not arguments.quick and not arguments.names:
+    if arguments.write or not (arguments.quick or arguments.names):
         write_results(facts, reports)
         print(f"\nwritten to {RESULTS}")
 
