@@ -331,7 +331,7 @@ def test_reused_addresses_get_their_own_names(python: Path, rounds: int, least: 
             if frame.name.startswith("f_"):
                 assert frame.first_line == 10 * (int(frame.filename) % 1000) + 1
     assert len(numbers_seen) >= least  # a function that lives for 10 microseconds is hardly ever caught
-    assert sampler.counters["reused"] > 0
+    assert sampler.counters["reused"] > 0 or not least  # nor is its address when it is used again
     assert sampler.counters["failed"] <= sampler.counters["hits"] / 1000 + 1
 
 

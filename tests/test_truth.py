@@ -18,7 +18,7 @@ from support import Target, spawn_target
 from tachyscope._core.sampler import SLICE_OVER, Sampler
 
 ONE_MICROSECOND_LOOPS = 40
-LEARNING = 100  # samples that may fail at the beginning, until all calls are known
+LEARNING = 600  # samples that may fail at the highest rate (some ms of it), until all calls are known
 SIGMAS = 3.29  # of a 99.9 % interval
 MACHINE = 0.004  # what else moves a share: the time between the program's clock and its blocks, and time not measured
 GAPS = 0.1  # of the missed ticks: they come in gaps, and a gap of milliseconds may fall into one function

@@ -34,6 +34,7 @@ cdef struct Walked:
 
 cdef enum:
     LINKS = 256      # power of two
+    CFRAMES = 4
 
 
 # Who called whom when it was last beyond doubt: by the callee's frame (and code), and by the caller's frame.
@@ -44,7 +45,7 @@ cdef struct Link:
 # One thread of the target: what to read for it, and its stack as of the last successful read (leaf first).
 cdef struct ThreadReader:
     uintptr_t address               # of its PyThreadState
-    uintptr_t cframes[2]            # where its current frame was found lately (3.11, 3.12)
+    uintptr_t cframes[CFRAMES]          # where its current frame was found lately (3.11, 3.12)
     RegionList stack                # data stack chunks, by address: read once, close to one instant
     RegionList scattered            # all other frames, outermost first: read twice
     iovec *remote

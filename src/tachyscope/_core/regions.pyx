@@ -57,7 +57,7 @@ cdef void reader_forget(ThreadReader *reader) noexcept nogil:
     """Give up all predictions, as one of them turned out to be unmapped."""
     reader.stack.count = reader.scattered.count = 0
     reader.base_entry = reader.base_frame = 0
-    reader.cframes[0] = reader.cframes[1] = 0
+    memset(reader.cframes, 0, sizeof(reader.cframes))
     reader.stale = True
 
 
@@ -86,13 +86,13 @@ cdef void _expect_words(ThreadReader *reader, Layout *layout) noexcept nogil:
         _expect(reader, reader.address + layout.thread_frame, 8)
         return
     _expect(reader, reader.address + layout.thread_cframe, 8)
-    for i in range(2):
+    for i in range(CFRAMES):
         if reader.cframes[i]:
             _expect(reader, reader.cframes[i] + _cframe_start(layout), CFRAME_WORDS)
 
 
 cdef int _reserve_ranges(ThreadReader *reader) noexcept nogil:
-    cdef uint32_t needed = 2 * (reader.stack.count + reader.scattered.count) + 8
+    cdef uint32_t needed = 2 * (reader.stack.count + reader.scattered.count + CFRAMES + 1)
     cdef void *grown
     if needed > reader.remote_capacity:
         grown = realloc(reader.remote, 2 * needed * sizeof(iovec))
@@ -329,11 +329,12 @@ cdef char *reader_cframe(ThreadReader *reader, Layout *layout, int reading, uint
     """What was read of a cframe, from its start; NULL if it was not expected, but it will be next time."""
     cdef char *words = reader.buffer + reader.words_offset[reading] + 8
     cdef int i
-    for i in range(2):
+    for i in range(CFRAMES):
         if reader.cframes[i] == cframe:
             return words - _cframe_start(layout)
         words += CFRAME_WORDS if reader.cframes[i] else 0
-    reader.cframes[1] = reader.cframes[0]
+    for i in range(CFRAMES - 1, 0, -1):
+        reader.cframes[i] = reader.cframes[i - 1]
     reader.cframes[0] = cframe
     reader.stale = True
     return NULL

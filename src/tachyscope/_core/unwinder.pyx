@@ -203,7 +203,7 @@ cdef int _walk_heap(ThreadReader *reader, Layout *layout, uintptr_t top) noexcep
         second = reader.buffer + region.second + (address - region.start)
         frame = _choose_executing(layout, first, second, reader.depth == 0)
         previous = previous_of(layout, frame) if frame != NULL else 0
-        reader.agreed = reader.agreed and _same(layout, first, second, reader.depth == 0) and frame != NULL
+        reader.agreed = reader.agreed and frame != NULL
         if frame == NULL:
             previous = _known_caller(reader, address, code_of(layout, first))
             if reader.depth or previous == 0:
