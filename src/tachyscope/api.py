@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from tachyscope.errors import NotPython, TargetGone, UsageError
+from tachyscope.errors import TargetGone, UsageError
 from tachyscope.formats import FORMATS, load
 from tachyscope.formats.files import render, write_whole
 from tachyscope.profile.model import Profile
@@ -65,9 +65,7 @@ def attach(pid: int, *, interval_us: float = DEFAULT_INTERVAL_US) -> Session:
     Raises `TargetNotFound`, `PermissionDenied`, `NotPython`, `UnsupportedPython` or `CorruptTarget`.
     """
     recorder = Recorder(pid, _interval_ns(interval_us))
-    recorder.find_python()
-    if not recorder.start():
-        raise NotPython(f"process {pid} has no Python thread", "it is starting or ending; try again")
+    recorder.attach()
     return Session(recorder)
 
 

@@ -42,7 +42,7 @@ def _never() -> bool:
 class Recorder:
     """Samples the main thread of process `pid` every `interval_ns` nanoseconds.
 
-    Use `wait_for_python` (a process that was just started) or `find_python` (one that runs), then `sample`, then
+    Use `wait_for_python` (a process that was just started) or `attach` (one that runs), then `sample`, then
     `profile`. Not for use from several threads.
     """
 
@@ -69,6 +69,12 @@ class Recorder:
         self._version_text = self._runtime.version_text
         with suppress(TachyscopeError):
             self._command = process.command_line(self.pid)
+
+    def attach(self) -> None:
+        """Make a process that runs already ready to be sampled; raises also `NotPython` if it has no thread."""
+        self.find_python()
+        if not self.start():
+            raise NotPython(f"process {self.pid} has no Python thread", "it is starting or ending; try again")
 
     def wait_for_python(self, stop: Stop = _never) -> bool:
         """Wait until the process can be sampled: its interpreter is found and has a main thread.

@@ -44,7 +44,6 @@ cdef struct CodeTable:
     uintptr_t code_type     # address of PyCode_Type, learned from the first code object
     int32_t identity_start, identity_end
     uint64_t reused_ns      # when an address was last found to hold another object, 0 = never
-    uint64_t out_of_memory
 
 
 cdef int codes_init(CodeTable *table, Layout *layout) noexcept nogil

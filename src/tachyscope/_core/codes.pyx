@@ -10,6 +10,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
+from tachyscope._core.frames cimport int32_at, word_at
 from tachyscope._core.layout cimport Layout
 from tachyscope._core.memory cimport Memory, iovec, memory_read, memory_readv, now_ns
 
@@ -22,18 +23,6 @@ cdef enum:
     BYTECODE_MAX = 1 << 30    # bytes of bytecode; more is taken for garbage
     HEADER_MAX = 128
     VALIDATE_MAX = 256        # code objects validated in one call
-
-
-cdef inline uintptr_t _word(char *at) noexcept nogil:
-    cdef uintptr_t value
-    memcpy(&value, at, sizeof(value))
-    return value
-
-
-cdef inline int32_t _int32(char *at) noexcept nogil:
-    cdef int32_t value
-    memcpy(&value, at, sizeof(value))
-    return value
 
 
 cdef inline uint32_t _slot(CodeTable *table, uintptr_t address) noexcept nogil:
@@ -140,8 +129,8 @@ cdef bint _is_code(CodeTable *table, Memory *memory, Layout *layout, uintptr_t t
 
 cdef int _locate_text(Layout *layout, char *header, uintptr_t address, Text *text, iovec *data) noexcept nogil:
     """From a string's header: kind, size and place of its characters."""
-    cdef uint32_t state = <uint32_t>_int32(header + layout.unicode_state)
-    cdef uint64_t length = _word(header + layout.unicode_length)
+    cdef uint32_t state = <uint32_t>int32_at(header + layout.unicode_state)
+    cdef uint64_t length = word_at(header + layout.unicode_length)
     cdef uint8_t kind = (state >> layout.unicode_kind_shift) & 7
     if kind not in (1, 2, 4) or not (state >> layout.unicode_compact_shift) & 1 or length > (<uint64_t>1 << 40):
         return -1
@@ -187,7 +176,7 @@ cdef int _read_headers(Memory *memory, Layout *layout, char *body, char *headers
     fields[3] = layout.code_linetable
     fields[4] = layout.code_bytecode
     for i in range(count):
-        parts[i] = _word(body + fields[i])
+        parts[i] = word_at(body + fields[i])
         remote[i].iov_base = <void *>parts[i]
         remote[i].iov_len = layout.unicode_ascii_data if i < NAMES else layout.bytes_data
         total += remote[i].iov_len
@@ -208,16 +197,16 @@ cdef int _measure(Layout *layout, Code *code, char *body, char *headers, uintptr
     for i in range(NAMES):
         if _locate_text(layout, headers + i * HEADER_MAX, parts[i], &code.texts[i], &data[i]) < 0:
             return -1
-    size = _word(headers + 3 * HEADER_MAX + layout.var_size)
+    size = word_at(headers + 3 * HEADER_MAX + layout.var_size)
     code.lines.size = <uint32_t>size if size <= LINES_MAX else 0
     data[3].iov_base = <void *>(parts[3] + layout.bytes_data)
     data[3].iov_len = code.lines.size
     if layout.code_bytecode >= 0:
-        code.length = <int64_t>_word(headers + 4 * HEADER_MAX + layout.var_size)
+        code.length = <int64_t>word_at(headers + 4 * HEADER_MAX + layout.var_size)
     else:
-        code.length = 2 * <int64_t>_word(body + layout.var_size)
-    code.name_hash = _word(headers + layout.unicode_hash)
-    code.first_line = _int32(body + layout.code_firstlineno)
+        code.length = 2 * <int64_t>word_at(body + layout.var_size)
+    code.name_hash = word_at(headers + layout.unicode_hash)
+    code.first_line = int32_at(body + layout.code_firstlineno)
     return 0 if 0 < code.length <= BYTECODE_MAX else -1
 
 
@@ -232,7 +221,7 @@ cdef int _copy(CodeTable *table, Memory *memory, Layout *layout, Code *code) noe
     cdef int result
     if memory_read(memory, code.address, body, size) != <ssize_t>size:
         return UNREADABLE
-    if not _is_code(table, memory, layout, _word(body + layout.object_type)):
+    if not _is_code(table, memory, layout, word_at(body + layout.object_type)):
         return CHANGED
     if _read_headers(memory, layout, body, headers, parts) < 0:
         return UNREADABLE
@@ -299,7 +288,7 @@ cdef int codes_validate(CodeTable *table, Memory *memory, Layout *layout,
         ranges += 1
         total += span
         if by_hash:
-            remote[ranges].iov_base = <void *>(_word(code.identity + layout.code_name - table.identity_start)
+            remote[ranges].iov_base = <void *>(word_at(code.identity + layout.code_name - table.identity_start)
                                                + layout.unicode_hash)
             remote[ranges].iov_len = 8
             ranges += 1
@@ -312,7 +301,7 @@ cdef int codes_validate(CodeTable *table, Memory *memory, Layout *layout,
         same = memcmp(at, code.identity, span) == 0
         at += span
         if by_hash:
-            same = same and _word(at) == code.name_hash
+            same = same and word_at(at) == code.name_hash
             at += 8
         if same:
             code.validated_ns = now

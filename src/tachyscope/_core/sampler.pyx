@@ -3,8 +3,8 @@
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.errno cimport EINTR
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
 from tachyscope._core.codes cimport (

@@ -20,7 +20,7 @@ linked into the chain only while they run); C code that calls back into Python (
 frames of a popped segment that still lie in memory; a frame being pushed or cleared.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
 
 from tachyscope._core.frames cimport (
     STACK_TOP_INDEX, code_of, instr_of, is_entry, previous_of, running, word_at,

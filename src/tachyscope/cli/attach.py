@@ -9,7 +9,7 @@ from tachyscope.cli import messages
 from tachyscope.cli.options import add_output, add_sampling
 from tachyscope.cli.output import Output, check_stats_path, write_stats
 from tachyscope.cli.signals import Signals
-from tachyscope.errors import NotPython, TargetNotFound
+from tachyscope.errors import TargetNotFound
 from tachyscope.recorder import Recorder
 
 NAME = "attach"
@@ -41,9 +41,7 @@ def execute(options: argparse.Namespace) -> int:
     duration_s = DEFAULT_DURATION_S if options.duration_s is None else options.duration_s
     recorder = Recorder(options.pid, options.interval_ns)
     with Signals() as signals:
-        recorder.find_python()
-        if not recorder.start():
-            raise NotPython(f"process {options.pid} has no Python thread", "it is starting or ending; try again")
+        recorder.attach()
         recorder.sample(duration_s or None, signals.stopped)
         profile = recorder.profile()
         path = output.write(profile)
