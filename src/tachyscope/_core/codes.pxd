@@ -24,6 +24,11 @@ cdef struct Text:
 cdef struct Code:
     uintptr_t address
     uint64_t first_ns       # when it was first seen
+    uint64_t calls          # how often it was seen to be called
+    uint32_t last_parent    # node of its caller when it was innermost the last time, 0: never
+    uint32_t parent         # node of its caller when it was one of the innermost frames the last time
+    uint32_t parent_times   # in a row
+    uint8_t recursive       # it was seen below itself
     uint64_t validated_ns   # when it was last known to be the object at `address`
     uint64_t name_hash
     int64_t length          # bytes of bytecode

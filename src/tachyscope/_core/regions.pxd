@@ -19,6 +19,8 @@ cdef struct Region:
     uintptr_t used_start, used_end  # what samples needed of it since the last trim
     size_t offset                   # of its (first) copy in the buffer
     size_t second                   # of its second copy, regions of scattered frames only
+    uint8_t used                    # since the last look
+    uint8_t used_looks, idle_looks  # looks that found it used; looks in a row that did not
 
 
 cdef struct RegionList:
@@ -35,11 +37,14 @@ cdef struct Walked:
 cdef enum:
     LINKS = 256      # power of two
     CFRAMES = 4
+    READINGS = 3
+    INNER = 5
 
 
 # Who called whom when it was last beyond doubt: by the callee's frame (and code), and by the caller's frame.
 cdef struct Link:
     uintptr_t frame, code, caller
+    uint32_t times                  # in a row
 
 
 # One thread of the target: what to read for it, and its stack as of the last successful read (leaf first).
@@ -47,19 +52,22 @@ cdef struct ThreadReader:
     uintptr_t address               # of its PyThreadState
     uintptr_t cframes[CFRAMES]          # where its current frame was found lately (3.11, 3.12)
     RegionList stack                # data stack chunks, by address: read once, close to one instant
-    RegionList scattered            # all other frames, outermost first: read twice
+    RegionList scattered            # all other frames, those used last and innermost at the end: read twice
     iovec *remote
     uint32_t remote_count, remote_capacity
     char *buffer
     size_t buffer_size, buffer_capacity
-    size_t words_offset[2]          # the two readings of the current frame, before and after the data stack
-    uint8_t readings                # 1 or 2
+    size_t words_offset[READINGS]   # the readings of the current frame
+    uint8_t readings
     uint8_t stale                   # regions changed: lay out again before the next read
     Walked *frames
     uint32_t depth, max_depth, frame_capacity
+    Walked inner[INNER]             # what is certain of the last read's stack even if it was torn: its innermost frames
+    uint8_t inner_count
     uint8_t truncated
     uint8_t strict                  # samples for which the data stack is still copied twice
     uint8_t agreed                  # everything walked was there twice and the same
+    uint8_t stayed                  # the current frame was the same in all readings
     uint8_t still                   # strict reads in a row that showed the very same stack, instructions and all
     uint64_t seen                   # hash of that stack
     uint8_t unlinked                # the walk ended at a frame that is not the outermost one
@@ -68,10 +76,12 @@ cdef struct ThreadReader:
     uintptr_t missing_callee
     uintptr_t base_entry            # the entry frame below everything, and the frame that it called: read once,
     uintptr_t base_frame            # not with every sample
-    uint32_t accepted               # samples since the last trim
+    uint32_t reads                  # so far, for what is done now and then
+    uint8_t disordered              # the last stack's scattered frames are not in the order of the regions
     Link links[LINKS]
     Link callees[LINKS]
     uintptr_t code_type             # address of PyCode_Type once it is known: what has another type is no frame
+    uintptr_t frame_type            # address of PyFrame_Type once it is known (to 3.10)
     uint64_t read_ns                # when the last read was complete
 
 
@@ -81,7 +91,9 @@ cdef void reader_forget(ThreadReader *reader) noexcept nogil
 cdef int reader_read(ThreadReader *reader, Memory *memory, Layout *layout) noexcept nogil
 cdef int reader_learn(ThreadReader *reader, Memory *memory, Layout *layout) noexcept nogil
 cdef void reader_be_strict(ThreadReader *reader) noexcept nogil
-cdef void reader_accept(ThreadReader *reader) noexcept nogil
+cdef void reader_accept(ThreadReader *reader, Layout *layout) noexcept nogil
+cdef bint reader_push_inner(ThreadReader *reader, Layout *layout, uintptr_t address, char *frame) noexcept nogil
+cdef void reader_keep_inner(ThreadReader *reader, Layout *layout, uintptr_t address) noexcept nogil
 cdef int reader_grow_frames(ThreadReader *reader) noexcept nogil
 cdef char *reader_cframe(ThreadReader *reader, Layout *layout, int reading, uintptr_t cframe) noexcept nogil
 cdef Region *region_search(RegionList *list, uintptr_t address, size_t size) noexcept nogil
@@ -112,3 +124,4 @@ cdef inline void region_mark_used(Region *region, uintptr_t start, uintptr_t end
         region.used_start = start
     if end > region.used_end:
         region.used_end = end
+    region.used = True

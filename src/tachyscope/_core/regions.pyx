@@ -3,12 +3,23 @@
 
 In one call and in this order:
 
-    scattered frames    generators, coroutines, entry frames on the C stack; all frames up to 3.10
     current frame       a first reading
-    data stack          all other frames (3.11+), low to high: close to one instant
+    data stack          low to high: close to one instant, the moment that the sample is about
     current frame       a second reading
-    data stack          again, if the read is strict
-    scattered frames    again, in reverse order, so that the windows around the current frame are nested
+    scattered frames    what is not on the data stack: generators, coroutines, entry frames on the C stack
+    scattered frames    again, in reverse order
+
+What is read is taken out of the cache of the target's CPU, so it has to wait the next time that it writes there. To
+read first what the sample is about keeps this out of the sample. A strict read takes the data stack twice, and the
+scattered frames before and after it: the windows around the current frame are nested.
+
+Up to 3.10 there is no data stack, all frames are scattered objects:
+
+    current frame       the moment that the sample is about
+    frames              innermost first
+    current frame       a second reading
+    frames              again, in reverse order
+    current frame       a third reading
 """
 
 from libc.errno cimport EPERM, ESRCH
@@ -16,7 +27,7 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t, uintptr_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memmove, memset
 
-from tachyscope._core.frames cimport code_of, is_entry, previous_of
+from tachyscope._core.frames cimport code_of, instr_of, is_entry, previous_of, running, word_at
 from tachyscope._core.layout cimport Layout
 from tachyscope._core.memory cimport Memory, iovec, memory_read, memory_readv, now_ns
 
@@ -25,8 +36,12 @@ cdef enum:
     PAGE = 4096
     STACK_SLACK = 1024         # bytes above the innermost frame that are read too: room for the next calls
     STACK_GAP = PAGE           # data stack frames this close are read as one range (no unmapped page fits between)
-    SCATTERED_GAP = 512
-    TRIM_EVERY = 256           # samples after which ranges that were not needed are given up
+    SCATTERED_GAP = 2048       # reading so many bytes more costs no more than another range
+    LOOK_EVERY = 4             # reads after which scattered ranges are looked at: is each still needed?
+    IDLE_LOOKS = 64            # so often, at most, a range may be found idle before it is given up
+    MANY_IDLE = 8              # ranges
+    IMPATIENT = 16
+    TRIM_EVERY = 256           # reads after which what was not needed of ranges is given up
     CFRAME_WORDS = 16          # bytes of a cframe that are read: current_frame and previous
     STRICT_FOR = 16            # samples that are read strictly after something new was seen
     REGIONS_MAX = 1 << 16
@@ -92,7 +107,7 @@ cdef void _expect_words(ThreadReader *reader, Layout *layout) noexcept nogil:
 
 
 cdef int _reserve_ranges(ThreadReader *reader) noexcept nogil:
-    cdef uint32_t needed = 2 * (reader.stack.count + reader.scattered.count + CFRAMES + 1)
+    cdef uint32_t needed = 2 * (reader.stack.count + reader.scattered.count + CFRAMES + READINGS)
     cdef void *grown
     if needed > reader.remote_capacity:
         grown = realloc(reader.remote, 2 * needed * sizeof(iovec))
@@ -112,16 +127,10 @@ cdef int _reserve_buffer(ThreadReader *reader) noexcept nogil:
     return 0
 
 
-cdef int _lay_out(ThreadReader *reader, Layout *layout) noexcept nogil:
-    """Write down what one sample reads, see the head of this file for the order; -1 if there is no memory for it."""
+cdef void _expect_stack(ThreadReader *reader, Layout *layout) noexcept nogil:
+    """The current frame, the data stack, and the current frame again."""
     cdef Region *region
     cdef uint32_t i
-    if _reserve_ranges(reader) < 0:
-        return -1
-    reader.remote_count = reader.buffer_size = reader.readings = 0
-    for i in range(reader.scattered.count):
-        region = &reader.scattered.items[i]
-        region.offset = _expect(reader, region.start, region.end - region.start)
     _expect_words(reader, layout)
     for i in range(reader.stack.count):
         region = &reader.stack.items[i]
@@ -131,9 +140,39 @@ cdef int _lay_out(ThreadReader *reader, Layout *layout) noexcept nogil:
     for i in range(reader.stack.count if reader.strict else 0):
         region = &reader.stack.items[i]
         region.second = _expect(reader, region.start, region.end - region.start)
+
+
+cdef void _expect_scattered(ThreadReader *reader, bint inwards, bint second) noexcept nogil:
+    """One copy of the scattered frames, innermost last or first."""
+    cdef Region *region
+    cdef uint32_t i
     for i in range(reader.scattered.count):
-        region = &reader.scattered.items[reader.scattered.count - 1 - i]
-        region.second = _expect(reader, region.start, region.end - region.start)
+        region = &reader.scattered.items[i if inwards else reader.scattered.count - 1 - i]
+        if second:
+            region.second = _expect(reader, region.start, region.end - region.start)
+        else:
+            region.offset = _expect(reader, region.start, region.end - region.start)
+
+
+cdef int _lay_out(ThreadReader *reader, Layout *layout) noexcept nogil:
+    """Write down what one sample reads, see the head of this file for the order; -1 if there is no memory for it."""
+    if _reserve_ranges(reader) < 0:
+        return -1
+    reader.remote_count = reader.buffer_size = reader.readings = 0
+    if layout.frame_owner < 0:
+        _expect_words(reader, layout)
+        _expect_scattered(reader, False, False)
+        _expect_words(reader, layout)
+        _expect_scattered(reader, True, True)
+        _expect_words(reader, layout)
+    elif reader.strict:
+        _expect_scattered(reader, True, False)
+        _expect_stack(reader, layout)
+        _expect_scattered(reader, False, True)
+    else:
+        _expect_stack(reader, layout)
+        _expect_scattered(reader, False, False)
+        _expect_scattered(reader, True, True)
     reader.stale = False
     return _reserve_buffer(reader)
 
@@ -141,6 +180,9 @@ cdef int _lay_out(ThreadReader *reader, Layout *layout) noexcept nogil:
 cdef int reader_read(ThreadReader *reader, Memory *memory, Layout *layout) noexcept nogil:
     """Read everything that is expected; SAMPLED here means that all of it came."""
     cdef ssize_t got
+    reader.reads += 1
+    if reader.reads % LOOK_EVERY == 0:
+        _tidy(reader)
     if reader.stale and _lay_out(reader, layout) < 0:
         return FAULT
     got = memory_readv(memory, reader.buffer, reader.remote, reader.remote_count)
@@ -212,8 +254,10 @@ cdef int _add(ThreadReader *reader, uintptr_t start, uintptr_t end, bint on_stac
     region = _insert(list, place)
     if region == NULL:
         return -1
+    memset(region, 0, sizeof(Region))
     region.start, region.end = start, with_slack
     region.used_start, region.used_end = start, end
+    region.used = True
     return 0
 
 
@@ -226,8 +270,10 @@ cdef bint _trim(RegionList *list, bint on_stack) noexcept nogil:
     for i in range(list.count):
         region = list.items[i]
         if region.used_end <= region.used_start:
-            changed = True
-            continue
+            if on_stack:
+                changed = True
+                continue
+            region.used_start, region.used_end = region.start, region.end
         end = _with_slack(region.used_end) if on_stack else region.used_end
         if region.used_start > region.start or end < region.end:
             region.start = region.used_start
@@ -240,29 +286,104 @@ cdef bint _trim(RegionList *list, bint on_stack) noexcept nogil:
     return changed
 
 
-cdef void reader_be_strict(ThreadReader *reader) noexcept nogil:
-    """Take two copies of everything from now on, for some samples: the last read showed something new."""
-    reader.stale = reader.stale or not reader.strict
-    reader.strict = STRICT_FOR
+cdef bint _drop_idle(RegionList *list) noexcept nogil:
+    """Give up scattered ranges that were not needed for longer than they had been: frames that are gone. Where many
+    are idle they go sooner: reading them all takes longer than to learn one again."""
+    cdef uint32_t i, kept = 0, idle = 0, patience
+    cdef Region *region
+    for i in range(list.count):
+        idle += not list.items[i].used
+    patience = 1 if idle <= MANY_IDLE else IMPATIENT
+    for i in range(list.count):
+        region = &list.items[i]
+        if region.used:
+            region.used_looks += region.used_looks < IDLE_LOOKS
+        region.idle_looks = 0 if region.used else region.idle_looks + 1
+        if region.idle_looks > region.used_looks / patience:
+            continue
+        region.used = False
+        list.items[kept] = region[0]
+        kept += 1
+    i, list.count = list.count, kept
+    return kept != i
 
 
-cdef void reader_accept(ThreadReader *reader) noexcept nogil:
-    """Account for a sample that was accepted."""
-    reader.accepted += 1
-    if reader.strict:
-        reader.strict -= 1
-        reader.stale = reader.stale or not reader.strict
-    if reader.accepted >= TRIM_EVERY:
-        reader.accepted = 0
+cdef void _keep_order(ThreadReader *reader, Layout *layout) noexcept nogil:
+    """Let the scattered ranges of the last stack be read closest to the current frame, the innermost one closest."""
+    cdef RegionList *list = &reader.scattered
+    cdef Region *region
+    cdef Region moved
+    cdef uint32_t i, place
+    for i in range(reader.depth):
+        region = region_search(list, reader.frames[reader.depth - 1 - i].address, layout.frame_size)
+        if region == NULL:
+            continue
+        moved, place = region[0], <uint32_t>(region - list.items)
+        memmove(region, region + 1, (list.count - 1 - place) * sizeof(Region))
+        list.items[list.count - 1] = moved
+    reader.stale = True
+    reader.disordered = False
+
+
+cdef void _tidy(ThreadReader *reader) noexcept nogil:
+    """Now and then: give up what is not needed any more."""
+    if _drop_idle(&reader.scattered):
+        reader.stale = True
+    if reader.reads % TRIM_EVERY == 0:
         if _trim(&reader.stack, True):
             reader.stale = True
         if _trim(&reader.scattered, False):
             reader.stale = True
 
 
-cdef bint _has_code(ThreadReader *reader, Memory *memory, Layout *layout, char *frame) noexcept nogil:
-    """Whether a frame's code is a code object, as far as these are known yet."""
+cdef void reader_be_strict(ThreadReader *reader) noexcept nogil:
+    """Take two copies of everything from now on, for some samples: the last read showed something new."""
+    reader.stale = reader.stale or not reader.strict
+    reader.strict = STRICT_FOR
+
+
+cdef void reader_accept(ThreadReader *reader, Layout *layout) noexcept nogil:
+    """Account for a sample that was accepted."""
+    if reader.strict:
+        reader.strict -= 1
+        reader.stale = reader.stale or not reader.strict
+    if reader.disordered:
+        _keep_order(reader, layout)
+
+
+cdef bint reader_push_inner(ThreadReader *reader, Layout *layout, uintptr_t address, char *frame) noexcept nogil:
+    cdef Walked *walked = &reader.inner[reader.inner_count]
+    walked.address, walked.code, walked.instr = address, code_of(layout, frame), instr_of(layout, frame)
+    reader.inner_count += walked.code != 0
+    return walked.code != 0
+
+
+cdef void reader_keep_inner(ThreadReader *reader, Layout *layout, uintptr_t address) noexcept nogil:
+    """Add to `inner`: frames from `address` outwards that executed in the first copy, or in the second one and were of the
+    same function in the first (the innermost one need not execute: it may just have ended)."""
+    cdef Region *region
+    cdef char *first
+    cdef char *second
+    while address and reader.inner_count < INNER:
+        region = region_find(reader, address, layout.frame_size, NULL)
+        if region == NULL:
+            return
+        first = reader.buffer + region.offset + (address - region.start)
+        second = reader.buffer + region.second + (address - region.start)
+        if not running(layout, first):
+            if code_of(layout, first) != code_of(layout, second) or (reader.inner_count and not running(layout, second)):
+                return
+            first = second
+        if not reader_push_inner(reader, layout, address, first) or not running(layout, first):
+            return
+        address = previous_of(layout, first)
+
+
+cdef bint _is_frame(ThreadReader *reader, Memory *memory, Layout *layout, char *frame) noexcept nogil:
+    """Whether this is a frame (to 3.10), or its code a code object (3.11+), as far as their types are known yet."""
     cdef uintptr_t type_address = 0
+    if layout.frame_owner < 0:  # itself an object
+        return reader.frame_type == 0 or word_at(frame + layout.object_type) == reader.frame_type
     if reader.code_type == 0:
         return True
     memory_read(memory, code_of(layout, frame) + layout.object_type, &type_address, 8)
@@ -275,6 +396,7 @@ cdef int _learn_chain(ThreadReader *reader, Memory *memory, Layout *layout) noex
     cdef char pages[3 * PAGE]
     cdef uintptr_t address = reader.missing, callee = reader.missing_callee, loaded = 0, loaded_end = 0
     cdef uint32_t scattered = 0, steps = 0
+    cdef bint certain = layout.frame_owner < 0
     cdef char *frame
     cdef uint8_t owner
     while address and steps < reader.max_depth and region_find(reader, address, layout.frame_size, NULL) == NULL:
@@ -284,8 +406,9 @@ cdef int _learn_chain(ThreadReader *reader, Memory *memory, Layout *layout) noex
             if memory_read(memory, loaded, pages, loaded_end - loaded) != <ssize_t>(loaded_end - loaded):
                 break
         frame = pages + (address - loaded)
+        certain = certain and steps < INNER and running(layout, frame)
         owner = <uint8_t>frame[layout.frame_owner] if layout.frame_owner >= 0 else 1
-        if address & 7 or not (is_entry(layout, owner) or _has_code(reader, memory, layout, frame)):
+        if address & 7 or not (is_entry(layout, owner) or _is_frame(reader, memory, layout, frame)):
             break  # freed and used for something else by now
         if owner == 0:
             if _add(reader, address, address + layout.frame_size, True) < 0:
@@ -297,9 +420,13 @@ cdef int _learn_chain(ThreadReader *reader, Memory *memory, Layout *layout) noex
         elif scattered < reader.frame_capacity or reader_grow_frames(reader) == 0:
             reader.frames[scattered].address = address
             scattered += 1
+        if certain and reader.inner_count < INNER:
+            certain = reader_push_inner(reader, layout, address, frame)
         callee = address
         address = previous_of(layout, frame)
         steps += 1
+    if certain:
+        reader_keep_inner(reader, layout, address)
     return <int>scattered
 
 

@@ -7,15 +7,16 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
+from tachyscope._core.belief cimport Belief, belief_child, belief_clear, belief_count, belief_init
 from tachyscope._core.codes cimport (
     CHANGED, COPIED, NO_CODE, UNREADABLE, Code, CodeTable,
     codes_add, codes_clear, codes_export, codes_find, codes_init, codes_validate,
 )
 from tachyscope._core.layout cimport Layout, layout_fill
 from tachyscope._core.memory cimport Memory, now_ns
-from tachyscope._core.stacks cimport Tree, tree_child, tree_clear, tree_find, tree_init
+from tachyscope._core.stacks cimport Tree, tree_clear, tree_init
 from tachyscope._core.regions cimport (
-    DENIED, FAULT, GONE, MISSED, SAMPLED, TORN, ThreadReader, Walked,
+    DENIED, FAULT, GONE, INNER, MISSED, SAMPLED, TORN, ThreadReader, Walked,
     reader_accept, reader_be_strict, reader_clear, reader_forget, reader_init, reader_learn, reader_read,
 )
 from tachyscope._core.unwinder cimport reader_walk
@@ -45,8 +46,10 @@ cdef enum:
     RESIDENT_CHECK_NS = 1000000
     CHURN_NS = 1000000000          # after an address was found reused, everything is validated for this long
     FAULTS_IN_A_ROW = 3
-    YOUNG_NS = 20000000            # a code object that was seen first less than this ago may be gone soon
     WANDER = 8                     # intervals
+    ALWAYS = 16                    # times in a row that a function has to have been called from the same place to be ...
+    HOLD = 3                       # attempts after which the last stack of a function is taken for its stack now
+    HOLD_ALWAYS = 16               # ... or any stack
     MUCH_BEHIND = 1000             # ticks; more are not counted one by one
 
 # What `Sampler.run` returns.
@@ -67,11 +70,17 @@ cdef struct Path:
     uint64_t checked_ns     # when all its code objects were last looked at
 
 
+# Frames that were certain in a read, innermost first.
+cdef struct Held:
+    Walked frames[INNER]
+    int count
+
+
 cdef struct Counters:
     uint64_t hits           # ticks at which a sample was tried
     uint64_t missed         # ticks that passed while something else was going on
     uint64_t samples, failed, retried, truncated, empty
-    uint64_t torn, mispredicted, faults, reused
+    uint64_t torn, mispredicted, faults, reused, recalled
 
 
 cdef inline uint64_t _random(uint64_t *state) noexcept nogil:
@@ -134,7 +143,7 @@ cdef class Sampler:
     cdef Layout _layout
     cdef CodeTable _codes
     cdef Tree _tree
-    cdef Tree _calls        # (node of the caller, code of the callee) pairs that strict reads have shown
+    cdef Belief _belief     # in calls
     cdef ThreadReader _reader
     cdef Path _path
     cdef Counters _counters
@@ -155,15 +164,16 @@ cdef class Sampler:
         if bare:
             return
         layout_fill(&self._layout, layout)
-        if (codes_init(&self._codes, &self._layout) < 0 or tree_init(&self._tree) < 0 or tree_init(&self._calls) < 0
-                or reader_init(&self._reader, thread, max_depth) < 0):
+        if (codes_init(&self._codes, &self._layout) < 0 or tree_init(&self._tree) < 0
+                or reader_init(&self._reader, thread, max_depth) < 0
+                or belief_init(&self._belief, &self._tree, &self._codes, &self._reader, self._layout.frame_owner < 0) < 0):
             raise MemoryError
 
     def __dealloc__(self):
         if not self._bare:
             codes_clear(&self._codes)
             tree_clear(&self._tree)
-            tree_clear(&self._calls)
+            belief_clear(&self._belief)
             reader_clear(&self._reader)
         _path_clear(&self._path)
         free(self._sample_nodes)
@@ -231,10 +241,9 @@ cdef class Sampler:
                 self._codes.codes[ids[i]].alive = False
         return CHANGED
 
-    cdef int64_t _offset(self, uint32_t i) noexcept nogil:
-        """Byte offset of the instruction that frame i of the path is at; below -2 if it is not in its code."""
-        cdef Code *code = &self._codes.codes[self._path.ids[i]]
-        cdef int64_t offset = self._path.instrs[i]
+    cdef int64_t _offset(self, uint32_t code_id, int64_t offset) noexcept nogil:
+        """Byte offset of the instruction that a frame is at; below -2 if it is not in its code."""
+        cdef Code *code = &self._codes.codes[code_id]
         if self._layout.frame_instr_kind == 2:
             offset -= <int64_t>(code.address + self._layout.code_instructions)
         elif self._layout.frame_instr_kind == 1:
@@ -252,36 +261,10 @@ cdef class Sampler:
             common += 1
         return common
 
-    cdef inline bint _is_young(self, uint32_t code, uint64_t now) noexcept nogil:
-        return now < self._codes.codes[code].first_ns + YOUNG_NS
-
-    cdef bint _believe_call(self, uint32_t parent, uint32_t code, uint64_t now, bint *sure) noexcept nogil:
-        """Whether `code` may be called from `parent`: strict reads have to show it, twice, or once if it is new, as it
-        may be gone the next time. False if it was not shown before and this read was not strict either; `sure` is
-        cleared if this was the first time of two."""
-        cdef uint32_t call = tree_find(&self._calls, parent, code, 0)
-        cdef uint64_t needed = 1 if self._is_young(code, now) else 2
-        if call and self._calls.counts[call] >= needed:
-            return True
-        if not self._reader.agreed:
-            return False
-        call = tree_child(&self._calls, parent, code, 0)
-        self._calls.counts[call] += 1
-        if self._calls.counts[call] < needed:
-            sure[0] = False
-        return call != 0
-
-    cdef uint32_t _child(self, uint32_t parent, uint32_t code, int32_t offset, uint64_t now, bint *sure) noexcept nogil:
+    cdef inline uint32_t _child(self, uint32_t parent, uint32_t code, int32_t offset, uint64_t now,
+                                bint *sure) noexcept nogil:
         """The node of a frame under its caller's; 0 if that call is not to be believed."""
-        cdef uint32_t node = tree_find(&self._tree, parent, code, offset)
-        if node and self._tree.nodes[node].believed:
-            return node
-        if not self._believe_call(parent, code, now, sure):
-            return 0
-        node = tree_child(&self._tree, parent, code, offset)
-        if node:
-            self._tree.nodes[node].believed = sure[0]
-        return node
+        return belief_child(&self._belief, parent, code, offset, now, sure)
 
     cdef int _intern(self, uint64_t now, uint32_t *node) noexcept nogil:
         """From the reader's frames to a node of the tree."""
@@ -297,9 +280,11 @@ cdef class Sampler:
             common = 0
             if self._resolve(common) != SAMPLED:
                 return TORN
+        if self._layout.frame_owner < 0:
+            belief_count(&self._belief, self._path.nodes, common)
         node[0] = self._path.nodes[common - 1] if common else 0
         for i in range(common, depth):
-            offset = self._offset(i)
+            offset = self._offset(self._path.ids[i], self._path.instrs[i])
             if offset < -2:
                 return TORN
             if not self._codes.codes[self._path.ids[i]].hidden:
@@ -314,15 +299,63 @@ cdef class Sampler:
             reader_be_strict(&self._reader)
         return SAMPLED if sure else TORN
 
+    cdef uint32_t _parent_of(self, Walked *frame, bint innermost, uint64_t now, uint32_t *code_id) noexcept nogil:
+        """The node that a frame's function had below it the last time, if that can be told; 0 if not."""
+        cdef Code *code
+        code_id[0] = codes_find(&self._codes, frame.code)
+        if code_id[0] == NO_CODE:
+            code_id[0] = codes_add(&self._codes, &self._memory, &self._layout, frame.code)
+            return 0
+        if self._due(code_id[0], now, True) and codes_validate(
+                &self._codes, &self._memory, &self._layout, code_id, 1) != COPIED:
+            code_id[0] = NO_CODE
+            return 0
+        code = &self._codes.codes[code_id[0]]
+        if innermost and code.last_parent:
+            return code.last_parent
+        return code.parent if code.parent_times >= ALWAYS and not code.recursive else 0
+
+    cdef int _recall(self, Held *held, uint64_t now, uint32_t *node) noexcept nogil:
+        """The innermost frames that were certain, on the stack that the outermost of them had below it the last time."""
+        cdef uint32_t ids[INNER]
+        cdef int64_t offset
+        cdef int i, base
+        cdef bint sure = True
+        node[0] = 0
+        for base in range(held.count):
+            node[0] = self._parent_of(&held.frames[base], base == 0, now, &ids[base])
+            if node[0] or ids[base] == NO_CODE:
+                break
+        if node[0] == 0:
+            return TORN
+        for i in range(base, -1, -1):
+            offset = self._offset(ids[i], held.frames[i].instr)
+            node[0] = 0 if offset < -2 else self._child(node[0], ids[i], <int32_t>offset, now, &sure)
+            if node[0] == 0 or not sure:
+                return TORN
+        self._counters.recalled += 1
+        return SAMPLED
+
+    cdef void _remember(self, uint32_t node) noexcept nogil:
+        """Keep what `_recall` will want to know of a stack that was seen whole."""
+        cdef Code *code = &self._codes.codes[self._tree.nodes[node].code]
+        cdef int level
+        code.last_parent = self._tree.nodes[node].parent
+        for level in range(INNER):
+            if node == 0:
+                break
+            code = &self._codes.codes[self._tree.nodes[node].code]
+            node = self._tree.nodes[node].parent
+            code.parent_times = code.parent_times + 1 if code.parent == node else 0
+            code.parent = node
+
     cdef int _attempt(self, uint32_t *node) noexcept nogil:
         cdef int outcome = reader_read(&self._reader, &self._memory, &self._layout)
         if outcome == SAMPLED:
             outcome = reader_walk(&self._reader, &self._layout)
         if outcome == SAMPLED:
             outcome = self._intern(self._reader.read_ns, node)
-            if outcome == TORN:
-                self._counters.torn += 1
-        elif outcome == TORN:
+        if outcome == TORN:
             self._counters.torn += 1
         elif outcome == MISSED:
             self._counters.mispredicted += 1
@@ -333,24 +366,51 @@ cdef class Sampler:
             reader_forget(&self._reader)
         return outcome
 
-    cdef int _sample(self) noexcept nogil:
-        """Read until a consistent stack is there; count it."""
-        cdef uint32_t node = 0, attempt
+    cdef int _persist(self, uint32_t *node) noexcept nogil:
+        """What the first attempt found current is what this sample is about, even if its callers could not be read:
+        short chains of calls (to 3.10) and of generators seldom can, and to take the next stack that can would favour
+        long ones. So wait for a stack of the same function, for some attempts; then take the one that it had the last time. If
+        nothing was called meanwhile there is no such excuse."""
+        cdef uint32_t attempt
         cdef int outcome = FAULT
-        cdef uint64_t torn = self._counters.torn
+        cdef bint moved = False
+        cdef Held held
+        held.count = 0
         for attempt in range(ATTEMPTS):
-            outcome = self._attempt(&node)
-            if outcome == SAMPLED:
-                break
+            outcome = self._attempt(node)
+            if held.count == 0:
+                held.count = self._reader.inner_count
+                memcpy(held.frames, self._reader.inner, sizeof(held.frames))
             if outcome == GONE or outcome == DENIED:
-                return outcome
+                break
+            if outcome == SAMPLED and (held.count == 0 or self._is_of(node[0], &held) or attempt >= HOLD_ALWAYS):
+                if node[0] and self._reader.scattered.count:
+                    self._remember(node[0])
+                break
+            self._reader.agreed = False
+            moved = moved or not self._reader.stayed or self._reader.inner[0].address != held.frames[0].address
+            if moved and attempt >= HOLD and self._recall(&held, self._reader.read_ns, node) == SAMPLED:
+                return SAMPLED
+        return outcome
+
+    cdef inline bint _is_of(self, uint32_t node, Held *held) noexcept nogil:
+        return node and self._codes.codes[self._tree.nodes[node].code].address == held.frames[0].code
+
+    cdef int _sample(self) noexcept nogil:
+        """Take one sample; count it."""
+        cdef uint32_t node = 0
+        cdef int outcome
+        cdef uint64_t torn = self._counters.torn
+        outcome = self._persist(&node)
+        if outcome == GONE or outcome == DENIED:
+            return outcome
         if self._counters.torn != torn:
             self._counters.retried += 1
         self._faults_in_a_row = self._faults_in_a_row + 1 if outcome == FAULT else 0
         if outcome != SAMPLED:
             self._counters.failed += 1
             return outcome
-        reader_accept(&self._reader)
+        reader_accept(&self._reader, &self._layout)
         self._count(node)
         return SAMPLED
 
@@ -473,7 +533,7 @@ cdef class Sampler:
         return {
             "hits": c.hits, "missed": c.missed, "samples": c.samples, "failed": c.failed, "retried": c.retried,
             "truncated": c.truncated, "empty": c.empty, "torn": c.torn, "mispredicted": c.mispredicted,
-            "faults": c.faults, "reused": c.reused, "start_ns": self._start_ns, "last_ns": self._last_ns,
+            "faults": c.faults, "reused": c.reused, "recalled": c.recalled, "start_ns": self._start_ns, "last_ns": self._last_ns,
         }
 
     def codes(self, uint32_t start=0):

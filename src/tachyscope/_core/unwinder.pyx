@@ -21,20 +21,23 @@ frames of a popped segment that still lie in memory; a frame being pushed or cle
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.string cimport memcpy
 
 from tachyscope._core.frames cimport (
     STACK_TOP_INDEX, code_of, instr_of, is_entry, previous_of, running, word_at,
 )
 from tachyscope._core.layout cimport Layout
 from tachyscope._core.regions cimport (
-    LINKS, MISSED, SAMPLED, TORN, Link, Region, ThreadReader, Walked,
-    reader_cframe, reader_grow_frames, region_find, region_holds, region_mark_used, region_on_stack,
+    INNER, LINKS, MISSED, SAMPLED, TORN, Link, Region, ThreadReader, Walked,
+    reader_cframe, reader_grow_frames, reader_keep_inner, reader_push_inner, region_find, region_holds, region_mark_used, region_on_stack,
 )
 
 
 cdef enum:
     CALLS_DEEPER = 4           # calls inwards that are followed to find the frame that runs
     STILL = 4                  # so many equal strict reads in a row: the thread does not run at all right now
+    LASTING = 8                # times in a row that a frame had the same caller: it may be taken for granted (to 3.10)
+    GENERATOR_OWNER = 1        # of an interpreter frame, 3.11+
     OWNER_MAX = 8              # larger owners do not exist: garbage
 
 
@@ -68,21 +71,6 @@ cdef char *_choose(ThreadReader *reader, Layout *layout, char *first, char *seco
     return second if in_second else NULL
 
 
-cdef char *_choose_executing(Layout *layout, char *first, char *second, bint innermost) noexcept nogil:
-    """The same up to 3.10, where every frame of a running stack says that it executes."""
-    cdef bint in_first = running(layout, first), in_second = running(layout, second)
-    cdef bint settled = in_first and in_second
-    if innermost and previous_of(layout, first):
-        settled = True  # it may be about to execute, or just have done so, but is linked all the while
-    if settled and _agree(layout, first, second):
-        return first
-    if not innermost:
-        return NULL
-    if in_first and previous_of(layout, first):
-        return first
-    return second if in_second and previous_of(layout, second) else NULL
-
-
 cdef inline int _push(ThreadReader *reader, Layout *layout, uintptr_t address, char *frame) noexcept nogil:
     cdef Walked *walked
     if reader.depth == reader.frame_capacity and reader_grow_frames(reader) < 0:
@@ -104,16 +92,19 @@ cdef void _remember(ThreadReader *reader) noexcept nogil:
     cdef Walked *callee = &reader.frames[0]
     cdef Walked *caller = &reader.frames[1]
     cdef Link *link
+    cdef bint same
     if reader.depth > 1:
         link = &reader.links[_slot(callee.address)]
+        same = link.frame == callee.address and link.code == callee.code and link.caller == caller.address
+        link.times = link.times + 1 if same else 0
         link.frame, link.code, link.caller = callee.address, callee.code, caller.address
         link = &reader.callees[_slot(caller.address)]
         link.frame, link.code, link.caller = callee.address, callee.code, caller.address
 
 
-cdef uintptr_t _known_caller(ThreadReader *reader, uintptr_t frame, uintptr_t code) noexcept nogil:
+cdef uintptr_t _known_caller(ThreadReader *reader, uintptr_t frame, uintptr_t code, uint32_t needed) noexcept nogil:
     cdef Link *link = &reader.links[_slot(frame)]
-    return link.caller if link.frame == frame and link.code == code else 0
+    return link.caller if link.frame == frame and link.code == code and link.times >= needed else 0
 
 
 cdef uintptr_t _known_callee(ThreadReader *reader, uintptr_t frame) noexcept nogil:
@@ -149,7 +140,7 @@ cdef int _walk_from(ThreadReader *reader, Layout *layout, uintptr_t top) noexcep
         frame = first if on_stack else _choose(reader, layout, first, second)
         known = 0
         if frame == NULL and reader.depth == 0 and not is_entry(layout, <uint8_t>first[layout.frame_owner]):
-            known = _known_caller(reader, address, code_of(layout, first))
+            known = _known_caller(reader, address, code_of(layout, first), 0)
             frame = first if known else NULL
         entry = is_entry(layout, <uint8_t>first[layout.frame_owner])
         at_end = entry or (layout.frame_entry_owner < 0 and on_stack)
@@ -182,42 +173,101 @@ cdef int _walk_from(ThreadReader *reader, Layout *layout, uintptr_t top) noexcep
     return SAMPLED if at_end else TORN
 
 
-cdef int _walk_heap(ThreadReader *reader, Layout *layout, uintptr_t top) noexcept nogil:
-    """The same up to 3.10, where frames are objects on the heap. A function that takes some nanoseconds has ended
-    before its frame can be read a second time, and has no caller any more; but the current frame was its own, so
-    it is believed with the caller that it had before, if that one executes all the while."""
-    cdef uintptr_t address = top, previous
+cdef Region *_heap_region(ThreadReader *reader, Layout *layout, uintptr_t address, Region *callee) noexcept nogil:
+    """The range where a frame was read, NULL (MISSED) if it was not."""
+    cdef Region *region = region_find(reader, address, layout.frame_size, callee)
+    if region == NULL:
+        reader.missing, reader.missing_callee = address, 0
+        return NULL
+    region_mark_used(region, address, address + layout.frame_size)
+    reader.disordered = reader.disordered or (region > callee and callee != NULL)
+    return region
+
+
+cdef int _walk_both(ThreadReader *reader, Layout *layout, uintptr_t address) noexcept nogil:
+    """Fill `frames` from the frame at `address` outwards, wanting both copies of each frame to agree (to 3.10). The
+    innermost one may be about to execute, or just have done so, but is linked all the while."""
     cdef Region *region = NULL
-    cdef char *frame
     cdef char *first
     cdef char *second
-    reader.depth = reader.truncated = reader.running = 0
-    reader.agreed = True
+    cdef bint settled
     while address:
-        region = region_find(reader, address, layout.frame_size, region)
+        region = _heap_region(reader, layout, address, region)
         if region == NULL:
-            reader.missing, reader.missing_callee = address, 0
             return MISSED
         first = reader.buffer + region.offset + (address - region.start)
-        region_mark_used(region, address, address + layout.frame_size)
         second = reader.buffer + region.second + (address - region.start)
-        frame = _choose_executing(layout, first, second, reader.depth == 0)
-        previous = previous_of(layout, frame) if frame != NULL else 0
-        reader.agreed = reader.agreed and frame != NULL
-        if frame == NULL:
-            previous = _known_caller(reader, address, code_of(layout, first))
-            if reader.depth or previous == 0:
-                return TORN
-            frame = first
-        if _push(reader, layout, address, frame) < 0:
+        settled = running(layout, first) and running(layout, second)
+        if reader.depth == 0 and previous_of(layout, first):
+            settled = True
+        if not (settled and _agree(layout, first, second)) or _push(reader, layout, address, first) < 0:
+            return TORN
+        if reader.depth > 2 and instr_of(layout, first) != instr_of(layout, second):
+            reader.agreed = False
+        if reader.depth >= reader.max_depth:
+            reader.truncated = True
+            return SAMPLED
+        address = previous_of(layout, first)
+    reader.frame_type = word_at(first + layout.object_type) if reader.depth else reader.frame_type
+    return SAMPLED
+
+
+cdef int _walk_copy(ThreadReader *reader, Layout *layout, uintptr_t address, bint second) noexcept nogil:
+    """The same from one copy, in which all frames have to execute. As it was read in the order of the calls this is a
+    stack that was there shortly after the current frame was read."""
+    cdef Region *region = NULL
+    cdef char *frame
+    reader.depth = reader.truncated = 0
+    while address:
+        region = _heap_region(reader, layout, address, region)
+        if region == NULL:
+            return MISSED
+        frame = reader.buffer + (region.second if second else region.offset) + (address - region.start)
+        if not running(layout, frame) or _push(reader, layout, address, frame) < 0:
             return TORN
         if reader.depth >= reader.max_depth:
             reader.truncated = True
-            break
-        address = previous
-    if reader.agreed:
-        _remember(reader)
+            return SAMPLED
+        address = previous_of(layout, frame)
     return SAMPLED
+
+
+cdef int _walk_known(ThreadReader *reader, Layout *layout, uintptr_t top) noexcept nogil:
+    """A function that takes some nanoseconds may have neither begun in the first copy nor be there any more in the
+    second. But the current frame was its own: it is believed with the caller that it always had."""
+    cdef Region *region = _heap_region(reader, layout, top, NULL)
+    cdef uintptr_t caller
+    cdef char *frame
+    if region == NULL:
+        return MISSED
+    frame = reader.buffer + region.offset + (top - region.start)
+    reader.depth = reader.truncated = 0
+    caller = _known_caller(reader, top, code_of(layout, frame), LASTING)
+    if caller == 0 or _push(reader, layout, top, frame) < 0:
+        return TORN
+    return _walk_both(reader, layout, caller)
+
+
+cdef int _walk_heap(ThreadReader *reader, Layout *layout, uintptr_t top) noexcept nogil:
+    """Up to 3.10 frames are objects on the heap, and all of a running stack say that they execute. Short calls do not
+    outlast the read: one of the copies has to do for them."""
+    cdef int outcome
+    reader.depth = reader.truncated = reader.running = 0
+    reader.agreed = True
+    reader.stayed = (word_at(reader.buffer + reader.words_offset[1]) == top
+                     and word_at(reader.buffer + reader.words_offset[2]) == top)
+    outcome = _walk_both(reader, layout, top)
+    if outcome == SAMPLED:
+        _remember(reader)
+    elif outcome == TORN:
+        outcome = _walk_copy(reader, layout, top, False)
+        if outcome == TORN:
+            outcome = _walk_copy(reader, layout, top, True)
+        if outcome == TORN:
+            outcome = _walk_known(reader, layout, top)
+        reader.agreed = False
+    reader_keep_inner(reader, layout, top)
+    return outcome
 
 
 cdef bint _current_frame(ThreadReader *reader, Layout *layout, int reading, uintptr_t *frame) noexcept nogil:
@@ -294,22 +344,80 @@ cdef bint _settled(ThreadReader *reader, int outcome) noexcept nogil:
     return reader.still == STILL
 
 
+cdef char *_generator(ThreadReader *reader, Layout *layout, uintptr_t frame) noexcept nogil:
+    """A generator's frame in the first copy, NULL if it is something else."""
+    cdef Region *region = region_find(reader, frame, layout.frame_size, NULL) if frame else NULL
+    cdef char *first
+    if region == NULL or region_on_stack(reader, region):
+        return NULL
+    first = reader.buffer + region.offset + (frame - region.start)
+    return first if <uint8_t>first[layout.frame_owner] == GENERATOR_OWNER else NULL
+
+
+cdef void _keep_inner(ThreadReader *reader) noexcept nogil:
+    """What is certain of a walk that failed: the frames up to there, if the first one runs."""
+    if reader.running and reader.depth:
+        reader.inner_count = reader.depth if reader.depth < INNER else INNER
+        memcpy(reader.inner, reader.frames, reader.inner_count * sizeof(Walked))
+
+
+cdef bint _walk_callee(ThreadReader *reader, Layout *layout, uintptr_t callee, int *outcome) noexcept nogil:
+    """Whether this frame runs in the copy of the data stack; then the outcome of the walk from it."""
+    if callee == 0 or _generator(reader, layout, callee) != NULL:
+        return False
+    outcome[0] = _walk_from(reader, layout, callee)
+    if not reader.running or reader.depth == 0:
+        return False
+    if outcome[0] == SAMPLED:
+        _remember(reader)
+    else:
+        _keep_inner(reader)
+    return True
+
+
+cdef int _walk_generator(ThreadReader *reader, Layout *layout, uintptr_t current, uintptr_t after, char *frame) noexcept nogil:
+    """The current frame was a generator's. It still was when the data stack was copied, unless what is current after
+    that, or what it called last, runs there. A generator's frame does not become another one's: so much is certain."""
+    cdef int outcome = TORN
+    if _walk_callee(reader, layout, after, &outcome):
+        return outcome
+    if _walk_callee(reader, layout, _known_callee(reader, current), &outcome):
+        return outcome
+    reader.missing = reader.running = 0
+    outcome = _walk_from(reader, layout, current)
+    if outcome == SAMPLED and reader.frames[0].address == current:
+        if reader.running:
+            _remember(reader)
+        return SAMPLED
+    reader.inner_count = 0
+    reader_push_inner(reader, layout, current, frame)
+    return TORN if outcome == SAMPLED else outcome
+
+
 cdef int reader_walk(ThreadReader *reader, Layout *layout) noexcept nogil:
     """Turn what was read into `frames`, leaf first; `depth` is 0 if the thread runs no Python."""
     cdef uintptr_t before, after
-    cdef int outcome
+    cdef char *generator
+    cdef int outcome = TORN
     cdef bint agreed
     reader.missing = reader.unlinked = 0
-    reader.depth = reader.truncated = 0
+    reader.depth = reader.truncated = reader.running = 0
+    reader.inner_count = 0
+    if layout.frame_owner < 0:
+        return _walk_heap(reader, layout, word_at(reader.buffer + reader.words_offset[0]))
     if not _current_frame(reader, layout, reader.readings - 1, &after):
         return MISSED
     if not _current_frame(reader, layout, 0, &before):
         return MISSED
     if before == 0 and after == 0:
         return SAMPLED
-    if layout.frame_owner < 0:
-        return _walk_heap(reader, layout, after)
+    reader.stayed = before == after
+    generator = _generator(reader, layout, before)
+    if generator != NULL:
+        return _walk_generator(reader, layout, before, after, generator)
     outcome = _walk_from(reader, layout, after) if after else TORN
+    if outcome != SAMPLED:
+        _keep_inner(reader)
     if outcome == TORN and reader.unlinked and before == after and layout.thread_cframe >= 0:
         outcome = _walk_outer(reader, layout)
     if before != after or (layout.frame_stack_top_kind == STACK_TOP_INDEX and not _settled(reader, outcome)):
@@ -318,7 +426,7 @@ cdef int reader_walk(ThreadReader *reader, Layout *layout) noexcept nogil:
         if reader.running:
             _remember(reader)
         return SAMPLED
-    if outcome != SAMPLED and before == after:
+    if outcome != SAMPLED and (before == after or reader.inner_count):
         return outcome
     agreed = reader.agreed
     outcome = _walk_others(reader, layout, before, after, outcome)

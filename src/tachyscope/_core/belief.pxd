@@ -1,0 +1,20 @@
+from libc.stdint cimport int32_t, uint32_t, uint64_t
+
+from tachyscope._core.codes cimport CodeTable
+from tachyscope._core.regions cimport ThreadReader
+from tachyscope._core.stacks cimport Tree
+
+
+cdef struct Belief:
+    Tree calls              # (node of the caller, code of the callee) pairs that were seen, with how often
+    Tree *tree
+    CodeTable *codes
+    ThreadReader *reader
+    bint heap               # frames are objects on the heap, to 3.10
+
+
+cdef int belief_init(Belief *belief, Tree *tree, CodeTable *codes, ThreadReader *reader, bint heap) noexcept nogil
+cdef void belief_clear(Belief *belief) noexcept nogil
+cdef uint32_t belief_child(Belief *belief, uint32_t parent, uint32_t code, int32_t offset, uint64_t now,
+                           bint *sure) noexcept nogil
+cdef void belief_count(Belief *belief, uint32_t *nodes, uint32_t count) noexcept nogil

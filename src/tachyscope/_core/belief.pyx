@@ -1,0 +1,117 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""Which calls are believed: what was read in one go need not be of one moment. Used from compiled code only.
+
+A stack is counted only where each of its calls was shown beyond doubt before, under the very same callers. Calls
+repeat, so this costs some samples at the beginning and nothing in the long run.
+"""
+
+from libc.stdint cimport int32_t, uint32_t, uint64_t
+
+from tachyscope._core.codes cimport CodeTable
+from tachyscope._core.regions cimport ThreadReader
+from tachyscope._core.stacks cimport Tree, tree_child, tree_clear, tree_find, tree_init
+
+
+cdef enum:
+    YOUNG_NS = 20000000        # a code object that was seen first less than this ago may be gone soon
+    STRICTLY = 0               # instead of an offset, in `calls`
+    LOOSELY = 1
+    USUAL = 8                  # times that a call which no strict read shows has to be seen
+    USUAL_PART = 4             # and it has to be one of so many of its caller or callee
+    RECURSION = 16             # functions in a circle that are recognised as such
+
+
+cdef int belief_init(Belief *belief, Tree *tree, CodeTable *codes, ThreadReader *reader, bint heap) noexcept nogil:
+    belief.tree, belief.codes, belief.reader, belief.heap = tree, codes, reader, heap
+    return tree_init(&belief.calls)
+
+
+cdef void belief_clear(Belief *belief) noexcept nogil:
+    tree_clear(&belief.calls)
+
+
+cdef inline bint _is_recursive(Belief *belief, uint32_t node) noexcept nogil:
+    return node != 0 and belief.codes.codes[belief.tree.nodes[node].code].recursive
+
+
+cdef bint _is_usual(Belief *belief, uint32_t parent, uint32_t code) noexcept nogil:
+    """Up to 3.10 no strict read shows a call that is shorter than the read. It is believed after some times if it is
+    usual for the caller or for the callee: torn stacks mix two that both are elsewhere most of the time."""
+    cdef uint32_t call = tree_child(&belief.calls, parent, code, LOOSELY)
+    cdef uint64_t times
+    belief.calls.counts[call] += 1
+    times = belief.calls.counts[call]
+    return call != 0 and times >= USUAL and (
+        USUAL_PART * times >= belief.tree.nodes[parent].calls or USUAL_PART * times >= belief.codes.codes[code].calls)
+
+
+cdef bint _believe(Belief *belief, uint32_t parent, uint32_t code, uint64_t now, bint *sure) noexcept nogil:
+    """Whether `code` may be called from `parent`: strict reads have to show it, twice, or once if it is new, as it may
+    be gone the next time. False if it was not shown before and this read was not strict either; `sure` is cleared if
+    this was the first time of two. Up to 3.10 frames of functions that call themselves change places with every
+    round, so two copies that agree are no proof unless nothing was called or left meanwhile."""
+    cdef uint32_t call = tree_find(&belief.calls, parent, code, STRICTLY)
+    cdef bint recursive = belief.heap and _is_recursive(belief, parent)
+    cdef uint64_t needed = 1 if now < belief.codes.codes[code].first_ns + YOUNG_NS else 2
+    needed = 3 if recursive else needed
+    if call and belief.calls.counts[call] >= needed:
+        return True
+    if not belief.reader.agreed or (recursive and not belief.reader.stayed):
+        return belief.heap and not recursive and _is_usual(belief, parent, code)
+    call = tree_child(&belief.calls, parent, code, STRICTLY)
+    belief.calls.counts[call] += 1
+    if belief.calls.counts[call] < needed:
+        sure[0] = False
+    return call != 0
+
+
+cdef bint _calls_itself(Tree *tree, uint32_t node) noexcept nogil:
+    cdef uint32_t code = tree.nodes[node].code
+    cdef int level
+    for level in range(RECURSION):
+        node = tree.nodes[node].parent
+        if node == 0:
+            return False
+        if tree.nodes[node].code == code:
+            return True
+    return False
+
+
+cdef void _mark_recursion(Belief *belief, uint32_t node) noexcept nogil:
+    """Note if a function was called by itself, and doubt what was believed of its calls before that was known."""
+    cdef uint32_t code = belief.tree.nodes[node].code, i
+    if belief.codes.codes[code].recursive or not _calls_itself(belief.tree, node):
+        return
+    belief.codes.codes[code].recursive = True
+    for i in range(1, belief.tree.count):
+        if _is_recursive(belief, belief.tree.nodes[i].parent):
+            belief.tree.nodes[i].believed = False
+    for i in range(1, belief.calls.count):
+        if _is_recursive(belief, belief.calls.nodes[i].parent):
+            belief.calls.counts[i] = 0
+
+
+cdef uint32_t belief_child(Belief *belief, uint32_t parent, uint32_t code, int32_t offset, uint64_t now,
+                           bint *sure) noexcept nogil:
+    """The node of a frame under its caller's; 0 if that call is not to be believed."""
+    cdef uint32_t node = tree_find(belief.tree, parent, code, offset)
+    belief.tree.nodes[parent].calls += 1
+    belief.codes.codes[code].calls += 1
+    if node and belief.tree.nodes[node].believed:
+        return node
+    if not _believe(belief, parent, code, now, sure):
+        return 0
+    node = tree_child(belief.tree, parent, code, offset)
+    if node:
+        belief.tree.nodes[node].believed = sure[0]
+        if belief.heap:
+            _mark_recursion(belief, node)
+    return node
+
+
+cdef void belief_count(Belief *belief, uint32_t *nodes, uint32_t count) noexcept nogil:
+    """Count the calls of a part of a stack, root first, that was believed already."""
+    cdef uint32_t i
+    for i in range(count):
+        belief.tree.nodes[belief.tree.nodes[nodes[i]].parent].calls += 1
+        belief.codes.codes[belief.tree.nodes[nodes[i]].code].calls += 1
