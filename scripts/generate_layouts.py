@@ -39,7 +39,6 @@ from tachyscope.target.layouts import (  # noqa: E402
     INSTR_UNIT_INDEX,
     SELF_DESCRIBED_FROM,
     STACK_TOP_INDEX,
-    STACK_TOP_POINTER,
     layout_fields,
 )
 from tachyscope.target.layouts.debug_offsets import HEADER_SIZE_BYTES, SOURCES, Form, spans  # noqa: E402
@@ -48,7 +47,7 @@ OUTPUT = ROOT / "src" / "tachyscope" / "target" / "layouts"
 MINORS = range(8, 16)
 NAMES = {  # fields whose values have names; each name is also a constant of `tachyscope.target.layouts`
     "frame_instr_kind": ("INSTR_BYTE_INDEX", "INSTR_UNIT_INDEX", "INSTR_POINTER"),
-    "frame_stack_top_kind": ("EXECUTING_BYTE", "EXECUTING_STATE", "STACK_TOP_INDEX", "STACK_TOP_POINTER"),
+    "frame_stack_top_kind": ("EXECUTING_BYTE", "EXECUTING_STATE", "STACK_TOP_INDEX"),
 }
 COMPUTED = ("frame_size", "code_size")
 TIMEOUT_SECONDS = 120
@@ -285,7 +284,8 @@ def expressions(minor: int) -> dict[str, str]:
         result["code_version"] = "OFFSET(PyCodeObject, co_version)"
     if minor >= 14:
         result["frame_code_tag"] = "Py_TAG_BITS"
-        result["frame_stack_top"] = "OFFSET(struct _PyInterpreterFrame, stackpointer)"
+        # A release build does not clear the saved stack pointer of a frame that runs: it says nothing.
+        del result["frame_stack_top"]
     return result
 
 
@@ -304,7 +304,7 @@ def kinds(minor: int) -> dict[str, int]:
     if minor <= 10:
         stack_top = EXECUTING_STATE if minor == 10 else EXECUTING_BYTE
     else:
-        stack_top = STACK_TOP_INDEX if minor <= 13 else STACK_TOP_POINTER
+        stack_top = STACK_TOP_INDEX if minor <= 13 else ABSENT
     return {"frame_instr_kind": instr, "frame_stack_top_kind": stack_top}
 
 
@@ -418,7 +418,7 @@ def _render_constants(variable: str, values: dict[str, int]) -> str:
 
 
 def _import(values: dict[str, int], *more: str) -> str:
-    names = ["ABSENT", *(_literal(name, values[name]) for name in NAMES)]
+    names = {"ABSENT", *(_literal(name, values[name]) for name in NAMES)}
     return f"from tachyscope.target.layouts import {', '.join([*sorted(names), *more])}"
 
 

@@ -9,7 +9,8 @@ readonly usage="usage: ${0##*/} install | mount | umount | list | path [VERSION 
   install   unpack the sid root unless it is there (needs root and about 500 MB); report what is missing
   mount     mount /proc inside the root; interpreters there need it to be useful
   umount    undo mount, and only that
-  list      one line per interpreter: version, flavour, then a path or 'chroot ROOT PATH'
+  list      one line per interpreter: version, flavour, then a path or 'chroot ROOT PATH'; 'direct' ones are copies
+            that run without chroot
   path      print where the root is, or how to run one interpreter: path 3.15 debug
 
 To renew the root: umount it, delete it, install again."
@@ -73,6 +74,7 @@ make_sid() {
     rm -rf "$half"/{var/cache/apt/archives,var/lib/apt/lists}/* "$half"/usr/{lib/debug,share/{doc,locale,man}}
     find "$half/usr/lib" -name 'libpython*.a' -delete
     make_shared "$half"
+    make_direct "$half"
     chmod 755 "$half"
     if findmnt -rno TARGET | grep -qF "$half/"; then die "debootstrap left mounts in $half"; fi
     mv -T "$half" "$root"
@@ -89,6 +91,19 @@ make_shared() {  # Debian's own programs are static: a tiny one that runs its li
                 <<<'int Py_BytesMain(int, char **); int main(int n, char **v) { return Py_BytesMain(n, v); }' ||
                 say "$library does not link: no shared flavour of $version"
         done
+    done
+}
+
+make_direct() {  # copies that run without chroot: with the root's own loader and libraries, wherever the root will be
+    local version from
+    command -v patchelf >/dev/null || apt-get -qq install -y --no-install-recommends patchelf >&2
+    for version in "${sid_versions[@]}"; do
+        from=$1/usr/bin/python$version-pie
+        [[ -x $from ]] || from=$1/usr/bin/python$version
+        [[ -x $from ]] || continue
+        cp "$from" "$1/usr/bin/python$version-direct"
+        patchelf --force-rpath --set-rpath "$root/usr/lib/$(uname -m)-linux-gnu" \
+            --set-interpreter "$root/lib64/ld-linux-x86-64.so.2" "$1/usr/bin/python$version-direct"
     done
 }
 
@@ -113,6 +128,8 @@ list_sid() {
     for version in "${sid_versions[@]}"; do
         [[ -x $root/usr/bin/python$version ]] || continue
         full=$(dpkg-query --admindir="$root/var/lib/dpkg" -Wf '${source:Upstream-Version}' "python$version")
+        program=$root/usr/bin/python$version-direct
+        [[ ! -x $program ]] || echo "$full direct $program"
         flavours=default:  # Debian's -nopie package takes over the plain name and moves the default build aside
         [[ ! -x $root/usr/bin/python$version-pie ]] || flavours='default:-pie nopie:'
         for flavour in $flavours debug:-dbg shared:-shared; do

@@ -20,6 +20,10 @@ from pathlib import Path
 from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent
+CACHE = Path(os.environ.get("TACHYSCOPE_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "tachyscope"))
+SID = CACHE.expanduser() / "interpreters" / "sid"
+"""Where scripts/interpreters.sh keeps CPython 3.14 and 3.15."""
+
 READY = b"ready\n"
 READY_TIMEOUT_SECONDS = 30.0
 
@@ -36,6 +40,7 @@ def _installed() -> Iterator[Path]:
         path = shutil.which(f"python3.{minor}")
         if path is not None:
             yield Path(path)
+    yield from sorted(SID.glob("usr/bin/python3.*-direct"))
     yield Path(sys.executable)
 
 

@@ -14,7 +14,6 @@ from tachyscope.target.layouts import (
     INSTR_POINTER,
     INSTR_UNIT_INDEX,
     STACK_TOP_INDEX,
-    STACK_TOP_POINTER,
     Layout,
 )
 
@@ -23,7 +22,7 @@ MAX_CODE_BYTES = 320  # `CODE_MAX` in codes.pxd
 MAX_HEADER_BYTES = 128  # `HEADER_MAX` in codes.pyx
 
 _INSTR_BYTES = {INSTR_BYTE_INDEX: 4, INSTR_UNIT_INDEX: 4, INSTR_POINTER: 8}
-_STACK_TOP_BYTES = {EXECUTING_BYTE: 1, EXECUTING_STATE: 1, STACK_TOP_INDEX: 4, STACK_TOP_POINTER: 8}
+_STACK_TOP_BYTES = {EXECUTING_BYTE: 1, EXECUTING_STATE: 1, STACK_TOP_INDEX: 4}
 
 _IN_FRAME = {"frame_code": 8, "frame_previous": 8}
 _IN_CODE = ("code_name", "code_filename", "code_firstlineno", "code_linetable", "object_type", "var_size")
@@ -54,7 +53,8 @@ def check(layout: Layout) -> None:
 def _check_frame(layout: Layout) -> None:
     widths = dict(_IN_FRAME)
     widths["frame_instr"] = _width(layout, "frame_instr_kind", _INSTR_BYTES)
-    widths["frame_stack_top"] = _width(layout, "frame_stack_top_kind", _STACK_TOP_BYTES)
+    if (layout.frame_stack_top, layout.frame_stack_top_kind) != (ABSENT, ABSENT):
+        widths["frame_stack_top"] = _width(layout, "frame_stack_top_kind", _STACK_TOP_BYTES)
     for name, width in widths.items():
         _check_field(layout, name, width, layout.frame_size)
     for name in ("frame_owner", "frame_is_entry"):

@@ -216,7 +216,7 @@ def _executing(layout: Layout, raw: bytes) -> bool:
         return raw[at] == 1
     if kind == EXECUTING_STATE:
         return raw[at] == 0
-    return _int32(raw, at) == -1 if kind == STACK_TOP_INDEX else _uint(raw, at) == 0
+    return kind == STACK_TOP_INDEX and _int32(raw, at) == -1  # later versions do not say
 
 
 def offset_in(layout: Layout, code: Code, frame: Frame) -> int:

@@ -64,6 +64,7 @@ cdef struct ThreadReader:
     uint32_t depth, max_depth, frame_capacity
     Walked inner[INNER]             # what is certain of the last read's stack even if it was torn: its innermost frames
     uint8_t inner_count
+    uint8_t generators              # there were generators in a stack
     uint8_t truncated
     uint8_t strict                  # samples for which the data stack is still copied twice
     uint8_t agreed                  # everything walked was there twice and the same

@@ -374,6 +374,7 @@ cdef class Sampler:
         cdef uint32_t attempt
         cdef int outcome = FAULT
         cdef bint moved = False
+        cdef uint32_t hold = HOLD_ALWAYS if self._reader.generators or self._layout.frame_owner < 0 else HOLD
         cdef Held held
         held.count = 0
         for attempt in range(ATTEMPTS):
@@ -383,8 +384,8 @@ cdef class Sampler:
                 memcpy(held.frames, self._reader.inner, sizeof(held.frames))
             if outcome == GONE or outcome == DENIED:
                 break
-            if outcome == SAMPLED and (held.count == 0 or self._is_of(node[0], &held) or attempt >= HOLD_ALWAYS):
-                if node[0] and self._reader.scattered.count:
+            if outcome == SAMPLED and (held.count == 0 or self._is_of(node[0], &held) or attempt >= hold):
+                if node[0] and (self._reader.scattered.count or self._layout.frame_stack_top_kind < 0):
                     self._remember(node[0])
                 break
             self._reader.agreed = False

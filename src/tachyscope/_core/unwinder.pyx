@@ -150,6 +150,7 @@ cdef int _walk_from(ThreadReader *reader, Layout *layout, uintptr_t top) noexcep
         if entry:
             innermost = False
         else:
+            reader.generators = reader.generators or <uint8_t>frame[layout.frame_owner] == GENERATOR_OWNER
             if innermost and on_stack and running(layout, frame):
                 if stack_runs:
                     return TORN
@@ -394,6 +395,17 @@ cdef int _walk_generator(ThreadReader *reader, Layout *layout, uintptr_t current
     return TORN if outcome == SAMPLED else outcome
 
 
+cdef int _walk_unmarked(ThreadReader *reader, Layout *layout, uintptr_t current) noexcept nogil:
+    """From 3.14 on no frame says that it runs: what the first reading calls current is innermost. A frame that was left
+    since then lies there unchanged until something else is called."""
+    cdef int outcome = _walk_from(reader, layout, current) if current else SAMPLED
+    reader.agreed = reader.agreed and reader.stayed
+    if reader.depth:
+        reader.inner_count = 1
+        reader.inner[0] = reader.frames[0]
+    return outcome
+
+
 cdef int reader_walk(ThreadReader *reader, Layout *layout) noexcept nogil:
     """Turn what was read into `frames`, leaf first; `depth` is 0 if the thread runs no Python."""
     cdef uintptr_t before, after
@@ -415,14 +427,16 @@ cdef int reader_walk(ThreadReader *reader, Layout *layout) noexcept nogil:
     generator = _generator(reader, layout, before)
     if generator != NULL:
         return _walk_generator(reader, layout, before, after, generator)
+    if layout.frame_stack_top_kind < 0:
+        return _walk_unmarked(reader, layout, before)
     outcome = _walk_from(reader, layout, after) if after else TORN
     if outcome != SAMPLED:
         _keep_inner(reader)
     if outcome == TORN and reader.unlinked and before == after and layout.thread_cframe >= 0:
         outcome = _walk_outer(reader, layout)
-    if before != after or (layout.frame_stack_top_kind == STACK_TOP_INDEX and not _settled(reader, outcome)):
+    if before != after or not _settled(reader, outcome):
         reader.agreed = False
-    if outcome == SAMPLED and (reader.running or reader.depth == 0 or layout.frame_stack_top_kind < 0):
+    if outcome == SAMPLED and (reader.running or reader.depth == 0):
         if reader.running:
             _remember(reader)
         return SAMPLED

@@ -52,7 +52,7 @@ class Layout:
     frame_instr_kind: int  # see INSTR_*
     frame_entry_owner: int  # owners from this value on are the interpreter's entry frames (3.12+)
     frame_code_tag: int  # low bits of frame_code that are a tag, not part of the address (3.14+)
-    frame_stack_top: int  # says whether the frame is executing, see EXECUTING_* and STACK_TOP_*
+    frame_stack_top: int  # says whether the frame is executing, see EXECUTING_* and STACK_TOP_* (to 3.13)
     frame_stack_top_kind: int
     frame_is_entry: int  # one byte, set where C code called this frame (3.11)
     # PyCodeObject
@@ -93,8 +93,6 @@ EXECUTING_STATE = 1
 """`frame_stack_top` is the byte `f_state`: 0 (FRAME_EXECUTING) while so (3.10)."""
 STACK_TOP_INDEX = 2
 """`frame_stack_top` is the int32 `stacktop`: -1 while the frame itself runs, else saved (3.11 to 3.13)."""
-STACK_TOP_POINTER = 3
-"""`frame_stack_top` is the pointer `stackpointer`: NULL while the frame itself runs, else saved (3.14+)."""
 
 
 def layout_fields() -> tuple[str, ...]:
@@ -102,7 +100,7 @@ def layout_fields() -> tuple[str, ...]:
     return tuple(field.name for field in fields(Layout))
 
 
-KNOWN: dict[int, str] = {8: "v38", 9: "v39", 10: "v310", 11: "v311", 12: "v312", 13: "v313"}
+KNOWN: dict[int, str] = {8: "v38", 9: "v39", 10: "v310", 11: "v311", 12: "v312", 13: "v313", 14: "v314", 15: "v315"}
 """The data module of each supported minor version of CPython 3, imported only when asked for."""
 
 SELF_DESCRIBED_FROM = 13

@@ -18,7 +18,6 @@ from tachyscope.target.layouts import (
     INSTR_POINTER,
     SELF_DESCRIBED_FROM,
     STACK_TOP_INDEX,
-    STACK_TOP_POINTER,
     Layout,
     require_known,
 )
@@ -61,14 +60,9 @@ SOURCES: dict[str, tuple[str, str, int]] = {
 }
 """`Layout` field -> section, word, and bytes that the thing at this offset takes inside its structure."""
 
-OPTIONAL_SOURCES: dict[str, tuple[str, str, int]] = {
-    "frame_stack_top": ("interpreter_frame", "stackpointer", 8),  # 3.14+
-}
-"""The same for words that only some versions have; they win over the constants from the headers."""
-
 _FRAME_POINTERS = ("frame_code", "frame_previous")
 _CODE_POINTERS = ("code_name", "code_qualname", "code_filename", "code_linetable", "code_bytecode")
-_STACK_TOP_BYTES = {STACK_TOP_INDEX: 4, STACK_TOP_POINTER: 8}
+_STACK_TOP_BYTES = {STACK_TOP_INDEX: 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +100,7 @@ def layout_from(offsets: DebugOffsets) -> Layout:
     module = import_module(require_known(offsets.version))
     constants: dict[str, int] = module.FREE_THREADED if offsets.free_threaded else module.USUAL
     _validate_sizes(offsets)
-    sources = SOURCES | {name: source for name, source in OPTIONAL_SOURCES.items() if _has(offsets, *source)}
-    values = constants | {name: _offset(offsets, *source) for name, source in sources.items()}
+    values = constants | {name: _offset(offsets, *source) for name, source in SOURCES.items()}
     return Layout(**values, **spans(values))
 
 
@@ -149,10 +142,6 @@ def _validate_sizes(offsets: DebugOffsets) -> None:
         size = words.get("size", 1)
         if not 0 < size <= MAX_STRUCTURE_BYTES:
             raise CorruptTarget(f"the target's debug offsets give an impossible {section}.size: {size}")
-
-
-def _has(offsets: DebugOffsets, section: str, word: str, _width: int) -> bool:
-    return word in offsets.sections[section]
 
 
 def _offset(offsets: DebugOffsets, section: str, word: str, width: int) -> int:
