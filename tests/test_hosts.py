@@ -18,7 +18,7 @@ from support import INTERPRETERS, ROOT, spawn_target
 
 RATE_HZ = 10_000
 SECONDS = 3.0
-HOSTS = [name for name in INTERPRETERS if name in ("3.10", "3.13")]
+HOSTS = [name for name in INTERPRETERS if name in ("3.10", "3.13", "3.15")]
 PROGRAM = ROOT / "tests" / "programs" / "calls.py"
 
 BUSY = """
@@ -85,9 +85,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def host(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An interpreter of another version with the wheel installed."""
     folder = tmp_path_factory.mktemp(f"host{request.param}")
-    subprocess.run([INTERPRETERS[request.param], "-m", "venv", str(folder)], check=True, timeout=120)
+    # Not every host can make a pip of its own; the one that runs here serves them all.
+    subprocess.run([INTERPRETERS[request.param], "-m", "venv", "--without-pip", str(folder)], check=True, timeout=120)
     python = folder / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "--quiet", str(wheel)], check=True, timeout=200)
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", str(wheel)]
+    subprocess.run(install, check=True, timeout=200)
     yield python
     shutil.rmtree(folder, ignore_errors=True)
 
