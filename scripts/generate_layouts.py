@@ -408,7 +408,8 @@ def _render_self_described(python: Interpreter) -> str:
 
 def _render_section(section: str, names: Sequence[str]) -> str:
     words = "".join(f'            "{name}",\n' for name in names)
-    return f'    (\n        "{section}",\n        (\n{words}        ),\n    ),\n'
+    lines = f'("{names[0]}",)' if len(names) == 1 else f"(\n{words}        )"
+    return f'    (\n        "{section}",\n        {lines},\n    ),\n'
 
 
 def _render_constants(variable: str, values: dict[str, int]) -> str:
