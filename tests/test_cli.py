@@ -269,7 +269,9 @@ def test_a_target_that_executes_another_python() -> None:
         pytest.skip("there is one interpreter only")
     for other in (others[0], others[-1]):
         Path("second.py").write_text(HOT.format(name="second") + "second(0.3)")
-        source = HOT.format(name="first") + f"first(0.3)\nimport os; os.execv({str(other)!r}, ['python', 'second.py'])"
+        source = (
+            HOT.format(name="first") + f"first(0.3)\nimport os; os.execv({str(other)!r}, [{str(other)!r}, 'second.py'])"
+        )
         run = tachyscope("run", "-o", "out", "-c", source)
         assert run.returncode == 0, run.stderr
         assert {"first", "second"} <= functions_in(Path("out"))
@@ -594,7 +596,7 @@ def test_stats_add_up(path: str) -> None:
     text = run.stdout if path == "-" else Path(path).read_text()
     stats = json.loads(text)
     assert " ".join(stats) == (
-        "interval_us duration_s ticks samples failed missed retried truncated left_out rate_hz"
+        "interval_us duration_s ticks samples failed missed retried truncated recalled left_out rate_hz"
         " profiler_cpu_s pause_us target_exit_status"
     )
     assert (stats["interval_us"], stats["target_exit_status"]) == (200, 7)
@@ -680,6 +682,7 @@ OPTIONS = {
     "attach": {"-h", "--help", "-i", "--interval", "-r", "--sampling-rate", "-d", "--duration", "--stats-json"}
     | {"--pstats", "--collapsed", "-o", "--output", "--lines", "--sort", "-l", "--limit", "--no-summary"},
 }
+OPTIONS["doctor"] = {"-h", "--help"}
 OPTIONS["run"] = OPTIONS["attach"] | {"--python", "--stop-target", "-m", "-c", "--"}
 
 

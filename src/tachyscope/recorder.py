@@ -28,6 +28,7 @@ SLICES_PER_LOOK = 10
 MAX_DEPTH = 20_000
 """Frames of a stack that are kept; of a deeper one the innermost."""
 
+_COUNTED = ("hits", "missed", "samples", "failed", "retried", "truncated", "recalled", "empty")
 _FIRST_POLL_S = 0.0003
 _LAST_POLL_S = 0.02
 
@@ -56,10 +57,15 @@ class Recorder:
         self._command: tuple[str, ...] = ()
         self._sampler: Sampler | None = None
         self._harvests: list[_Raw] = []
-        self._totals = dict.fromkeys(("hits", "missed", "samples", "failed", "retried", "truncated", "empty"), 0)
+        self._totals = dict.fromkeys(_COUNTED, 0)
         self._sampled_ns = 0
         self._cpu_s = 0.0
         self._slices = 0
+
+    @property
+    def by_file(self) -> bool:
+        """Whether memory is read through /proc/PID/mem, as the quicker system call is missing or refused."""
+        return self._reader.by_file
 
     # ---- finding the interpreter ----
 
@@ -211,6 +217,7 @@ class Recorder:
             missed=totals["missed"],
             retried=totals["retried"],
             truncated=totals["truncated"],
+            recalled=totals["recalled"],
             profiler_cpu_s=self._cpu_s,
         )
 

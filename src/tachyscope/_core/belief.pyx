@@ -34,15 +34,24 @@ cdef inline bint _is_recursive(Belief *belief, uint32_t node) noexcept nogil:
     return node != 0 and belief.codes.codes[belief.tree.nodes[node].code].recursive
 
 
+cdef inline bint _may_be_usual(Belief *belief) noexcept nogil:
+    """Whether calls may be too short for strict reads: up to 3.10, and where generators are in the stack."""
+    return belief.heap or belief.reader.generators
+
+
 cdef bint _is_usual(Belief *belief, uint32_t parent, uint32_t code) noexcept nogil:
-    """Up to 3.10 no strict read shows a call that is shorter than the read. It is believed after some times if it is
-    usual for the caller or for the callee: torn stacks mix two that both are elsewhere most of the time."""
+    """No strict read shows a call that is shorter than the read. It is believed after some times if it is
+    usual for the callee, or for the caller (to 3.10, where all calls may be short): torn stacks mix two that both are
+    elsewhere most of the time."""
     cdef uint32_t call = tree_child(&belief.calls, parent, code, LOOSELY)
     cdef uint64_t times
     belief.calls.counts[call] += 1
     times = belief.calls.counts[call]
-    return call != 0 and times >= USUAL and (
-        USUAL_PART * times >= belief.tree.nodes[parent].calls or USUAL_PART * times >= belief.codes.codes[code].calls)
+    if call == 0 or times < USUAL:
+        return False
+    if belief.heap and USUAL_PART * times >= belief.tree.nodes[parent].calls:
+        return True
+    return USUAL_PART * times >= belief.codes.codes[code].calls
 
 
 cdef bint _believe(Belief *belief, uint32_t parent, uint32_t code, uint64_t now, bint *sure) noexcept nogil:
@@ -53,11 +62,12 @@ cdef bint _believe(Belief *belief, uint32_t parent, uint32_t code, uint64_t now,
     cdef uint32_t call = tree_find(&belief.calls, parent, code, STRICTLY)
     cdef bint recursive = belief.heap and _is_recursive(belief, parent)
     cdef uint64_t needed = 1 if now < belief.codes.codes[code].first_ns + YOUNG_NS else 2
-    needed = 3 if recursive else needed
+    if recursive or (belief.heap and parent == 0):
+        needed = 3
     if call and belief.calls.counts[call] >= needed:
         return True
     if not belief.reader.agreed or (recursive and not belief.reader.stayed):
-        return belief.heap and not recursive and _is_usual(belief, parent, code)
+        return _may_be_usual(belief) and parent != 0 and not recursive and _is_usual(belief, parent, code)
     call = tree_child(&belief.calls, parent, code, STRICTLY)
     belief.calls.counts[call] += 1
     if belief.calls.counts[call] < needed:

@@ -22,6 +22,10 @@ class Reader:
         """Whether `/proc/PID/mem` is read, as the system call is missing or refused."""
 
     @property
+    def refusal(self) -> int:
+        """The errno with which the system call was refused; 0 if it was not."""
+
+    @property
     def fd(self) -> int:
         """File descriptor of `/proc/PID/mem`, -1 where the system call is used."""
 

@@ -82,16 +82,19 @@ cdef class Reader:
     """Reads the memory of process `pid`: call it with (address, size in bytes) to get exactly that many bytes.
 
     Raises OSError with the kernel's errno: ESRCH (the process is gone), EPERM (not permitted), EFAULT (not mapped).
-    Where `process_vm_readv` is missing or filtered, `/proc/PID/mem` is read instead and `by_file` is true.
+    Where `process_vm_readv` is missing or filtered, `/proc/PID/mem` is read instead, `by_file` is true and `refusal` the
+    errno of the system call.
     """
 
     cdef Memory _memory
     cdef readonly bint by_file
+    cdef readonly int refusal
 
     def __cinit__(self, int pid):
         self._memory.pid = pid
         self._memory.fd = -1
         self.by_file = False
+        self.refusal = 0
 
     def __dealloc__(self):
         self.close()
@@ -137,6 +140,7 @@ cdef class Reader:
             self.use_file()
         except OSError:
             raise _error(reason, self._memory.pid, address) from None
+        self.refusal = reason
         return self(address, size)
 
 

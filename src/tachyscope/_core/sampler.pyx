@@ -280,7 +280,7 @@ cdef class Sampler:
             common = 0
             if self._resolve(common) != SAMPLED:
                 return TORN
-        if self._layout.frame_owner < 0:
+        if self._layout.frame_owner < 0 or self._reader.generators:
             belief_count(&self._belief, self._path.nodes, common)
         node[0] = self._path.nodes[common - 1] if common else 0
         for i in range(common, depth):
@@ -295,6 +295,7 @@ cdef class Sampler:
             self._path.nodes[i] = node[0]
             if sure:
                 self._path.depth = i + 1
+        self._tree.nodes[node[0]].calls += 1  # it was there, as a caller or not: see `belief`
         if not sure:
             reader_be_strict(&self._reader)
         return SAMPLED if sure else TORN
@@ -329,6 +330,8 @@ cdef class Sampler:
         if node[0] == 0:
             return TORN
         for i in range(base, -1, -1):
+            if self._codes.codes[ids[i]].hidden:
+                continue
             offset = self._offset(ids[i], held.frames[i].instr)
             node[0] = 0 if offset < -2 else self._child(node[0], ids[i], <int32_t>offset, now, &sure)
             if node[0] == 0 or not sure:

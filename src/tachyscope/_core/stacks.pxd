@@ -8,7 +8,7 @@ cdef struct Node:
     uint32_t code
     int32_t offset
     uint32_t believed   # for the user of the tree: whether samples may be counted here
-    uint64_t calls      # ... how often it was seen to call something
+    uint64_t calls      # ... how often it was seen, innermost or calling something
 
 cdef struct Tree:
     Node *nodes

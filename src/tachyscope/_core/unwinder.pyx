@@ -213,6 +213,13 @@ cdef int _walk_both(ThreadReader *reader, Layout *layout, uintptr_t address) noe
     return SAMPLED
 
 
+cdef bint _is_outermost(ThreadReader *reader, Layout *layout, uintptr_t address, Region *region) noexcept nogil:
+    """A generator has no caller either, for a moment: in both copies the frame has to execute without one."""
+    cdef char *first = reader.buffer + region.offset + (address - region.start)
+    cdef char *second = reader.buffer + region.second + (address - region.start)
+    return _agree(layout, first, second) and running(layout, first) and running(layout, second)
+
+
 cdef int _walk_copy(ThreadReader *reader, Layout *layout, uintptr_t address, bint second) noexcept nogil:
     """The same from one copy, in which all frames have to execute. As it was read in the order of the calls this is a
     stack that was there shortly after the current frame was read."""
@@ -224,6 +231,8 @@ cdef int _walk_copy(ThreadReader *reader, Layout *layout, uintptr_t address, bin
         if region == NULL:
             return MISSED
         frame = reader.buffer + (region.second if second else region.offset) + (address - region.start)
+        if previous_of(layout, frame) == 0 and not _is_outermost(reader, layout, address, region):
+            return TORN
         if not running(layout, frame) or _push(reader, layout, address, frame) < 0:
             return TORN
         if reader.depth >= reader.max_depth:
@@ -376,11 +385,22 @@ cdef bint _walk_callee(ThreadReader *reader, Layout *layout, uintptr_t callee, i
     return True
 
 
+cdef bint _is_below(ThreadReader *reader, uintptr_t frame) noexcept nogil:
+    """Whether a frame is among those of the last walk."""
+    cdef uint32_t i
+    for i in range(reader.depth):
+        if reader.frames[i].address == frame:
+            return True
+    return False
+
+
 cdef int _walk_generator(ThreadReader *reader, Layout *layout, uintptr_t current, uintptr_t after, char *frame) noexcept nogil:
     """The current frame was a generator's. It still was when the data stack was copied, unless what is current after
-    that, or what it called last, runs there. A generator's frame does not become another one's: so much is certain."""
-    cdef int outcome = TORN
-    if _walk_callee(reader, layout, after, &outcome):
+    that, or what it called last, runs there; a caller that waits for C code always looks as if it ran. A generator's
+    frame does not become another one's: so much is certain."""
+    cdef int outcome = _walk_from(reader, layout, current)
+    cdef bint below = _is_below(reader, after)
+    if not below and _walk_callee(reader, layout, after, &outcome):
         return outcome
     if _walk_callee(reader, layout, _known_callee(reader, current), &outcome):
         return outcome
@@ -429,6 +449,10 @@ cdef int reader_walk(ThreadReader *reader, Layout *layout) noexcept nogil:
         return _walk_generator(reader, layout, before, after, generator)
     if layout.frame_stack_top_kind < 0:
         return _walk_unmarked(reader, layout, before)
+    if before != after and _walk_callee(reader, layout, before, &outcome):
+        reader.agreed = False
+        return outcome
+    reader.missing = 0
     outcome = _walk_from(reader, layout, after) if after else TORN
     if outcome != SAMPLED:
         _keep_inner(reader)

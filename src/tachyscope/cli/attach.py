@@ -21,12 +21,13 @@ DEFAULT_DURATION_S = 10.0
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options and the process id."""
-    parser.add_argument("pid", metavar="PID", type=_pid, help="process id of the target")
+    parser.add_argument("pid", metavar="PID", type=process_id, help="process id of the target")
     add_sampling(parser, default_duration="10")
     add_output(parser)
 
 
-def _pid(text: str) -> int:
+def process_id(text: str) -> int:
+    """Return a process id from its text, for argparse."""
     if not text.isascii() or not text.isdigit() or not 0 < int(text) < 1 << 31:
         raise argparse.ArgumentTypeError(f"{text!r} is no process id")
     return int(text)
@@ -42,6 +43,7 @@ def execute(options: argparse.Namespace) -> int:
     recorder = Recorder(options.pid, options.interval_ns)
     with Signals() as signals:
         recorder.attach()
+        messages.say_how_it_reads(options.pid, recorder.by_file)
         recorder.sample(duration_s or None, signals.stopped)
         profile = recorder.profile()
         path = output.write(profile)

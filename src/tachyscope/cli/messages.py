@@ -51,6 +51,12 @@ def say_failure(error: BaseException) -> int:
     return error.exit_status if isinstance(error, TachyscopeError) else 1
 
 
+def say_how_it_reads(pid: int, by_file: bool) -> None:
+    """Say once that sampling is slower than it could be, and who knows what to do."""
+    if by_file:
+        say(f"process_vm_readv is refused, so /proc/{pid}/mem is read, which is slower: see tachyscope doctor {pid}")
+
+
 def say_result(profile: Profile, path: Path | None) -> None:
     """Say what was sampled, how well, and where the result is."""
     say(sampled(profile))
@@ -75,6 +81,8 @@ def sampled(profile: Profile) -> str:
     ]
     if accuracy.truncated:
         parts.append(f"{accuracy.truncated:,} cut at the depth limit ({_percent(accuracy.truncated, tried)})")
+    if accuracy.recalled:
+        parts.append(f"{accuracy.recalled:,} with callers as last seen ({_percent(accuracy.recalled, tried)})")
     return "; ".join(parts)
 
 

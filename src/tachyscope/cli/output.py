@@ -128,6 +128,7 @@ def stats(accuracy: Accuracy, exit_status: int | None) -> dict[str, Any]:
         "missed": accuracy.missed,
         "retried": accuracy.retried,
         "truncated": accuracy.truncated,
+        "recalled": accuracy.recalled,
         "left_out": accuracy.left_out,
         "rate_hz": accuracy.rate_hz,
         "profiler_cpu_s": accuracy.profiler_cpu_s,

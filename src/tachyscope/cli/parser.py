@@ -6,12 +6,12 @@ import argparse
 from collections.abc import Sequence
 from typing import NoReturn
 
-from tachyscope.cli import attach, run
+from tachyscope.cli import attach, doctor, run
 from tachyscope.cli.messages import standard_output
 from tachyscope.errors import UsageError
 from tachyscope.target.launch import Kind, Program
 
-COMMANDS = (run, attach)
+COMMANDS = (run, attach, doctor)
 """One module per command; each has NAME, SUMMARY, `configure(parser)` and `execute(options) -> exit status`."""
 
 _DESCRIPTION = """Watch a running Python program from the outside and show where its time goes.

@@ -90,6 +90,7 @@ class _Run:
     def _sample(self) -> None:
         duration_s = self._options.duration_s or None
         if self._recorder.wait_for_python(self._signals.stopped):
+            messages.say_how_it_reads(self._recorder.pid, self._recorder.by_file)
             self._recorder.sample(duration_s, self._signals.stopped)
 
     def _write(self) -> int:

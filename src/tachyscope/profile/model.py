@@ -103,6 +103,7 @@ class Accuracy:
     missed: int = 0
     retried: int = 0
     truncated: int = 0
+    recalled: int = 0  # samples whose outer frames were over before they were read: those of the last whole stack
     left_out: int = 0
     profiler_cpu_s: float = 0.0
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tachyscope.errors import CorruptTarget, PermissionDenied, TachyscopeError, TargetGone, TargetNotFound
+from tachyscope.target import permissions
 
 MAX_FILE_BYTES = 64 << 20
 """No file under /proc that is read here comes near this size (a memory map takes about 100 bytes a line)."""
@@ -176,7 +177,7 @@ def translate(error: OSError, pid: int, attached: bool = False) -> TachyscopeErr
     `attached` says that the process was there before, so its absence is news and not the user's mistake.
     """
     if error.errno in _DENIED:
-        return PermissionDenied(f"reading process {pid} is not permitted", _permission_remedy())
+        return PermissionDenied(f"reading process {pid} is not permitted", permissions.remedy(pid))
     if error.errno in _GONE:
         return TargetGone(f"process {pid} has ended") if attached else _not_found(pid)
     if attached and not exists(pid):
@@ -186,16 +187,6 @@ def translate(error: OSError, pid: int, attached: bool = False) -> TachyscopeErr
 
 def _not_found(pid: int) -> TargetNotFound:
     return TargetNotFound(f"there is no process {pid}", "ps lists the processes that run")
-
-
-def _permission_remedy() -> str:
-    remedy = "run tachyscope as root (sudo) or with the capability CAP_SYS_PTRACE"
-    try:
-        scope = Path("/proc/sys/kernel/yama/ptrace_scope").read_text().strip()
-        remedy += f"; kernel.yama.ptrace_scope is {scope}, where 0 lets you read your own processes"
-    except OSError:
-        pass  # a kernel without Yama does not restrict this further
-    return remedy + "; in a container, start that with --cap-add=SYS_PTRACE"
 
 
 def _read(pid: int, name: str) -> bytes:
