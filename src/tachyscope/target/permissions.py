@@ -130,7 +130,10 @@ def remedy(pid: int) -> str:
         if blocker.fatal:
             here = blocker.remedies.get(DOCKER if facts.container else SHELL, "")
             return f"{blocker.cause}; {here + '; ' if here else ''}more: tachyscope doctor {pid}"
-    return f"the system does not say why; see: tachyscope doctor {pid}"
+    return (
+        "perhaps a security module or a container forbids it; run tachyscope as root outside of containers, or start "
+        f"the container with --cap-add=SYS_PTRACE; more: tachyscope doctor {pid}"
+    )
 
 
 def _as_root(facts: Facts) -> str:
