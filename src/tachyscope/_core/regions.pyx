@@ -45,6 +45,7 @@ cdef enum:
     CFRAME_WORDS = 16          # bytes of a cframe that are read: current_frame and previous
     STRICT_FOR = 16            # samples that are read strictly after something new was seen
     REGIONS_MAX = 1 << 16
+    FRAME_MAX = 256            # bytes; the frames of versions with entry frames are far smaller
 
 
 # ---- what to read -------------------------------------------------------------------------------------------------
@@ -390,6 +391,16 @@ cdef bint _is_frame(ThreadReader *reader, Memory *memory, Layout *layout, char *
     return type_address == reader.code_type
 
 
+cdef bint _nothing_below(Memory *memory, Layout *layout, uintptr_t address) noexcept nogil:
+    """Whether an entry frame's caller is none, or (3.15) the entry frame inside the thread state, which has none."""
+    cdef char frame[FRAME_MAX]
+    if address == 0:
+        return True
+    if layout.frame_size > FRAME_MAX or memory_read(memory, address, frame, layout.frame_size) != layout.frame_size:
+        return False
+    return is_entry(layout, <uint8_t>frame[layout.frame_owner]) and previous_of(layout, frame) == 0
+
+
 cdef int _learn_chain(ThreadReader *reader, Memory *memory, Layout *layout) noexcept nogil:
     """Follow the links from the missing frame one by one, to learn where its callers are. What is seen on the way
     need not be consistent: it only says what to read next time."""
@@ -413,7 +424,7 @@ cdef int _learn_chain(ThreadReader *reader, Memory *memory, Layout *layout) noex
         if owner == 0:
             if _add(reader, address, address + layout.frame_size, True) < 0:
                 break
-        elif is_entry(layout, owner) and previous_of(layout, frame) == 0:
+        elif is_entry(layout, owner) and _nothing_below(memory, layout, previous_of(layout, frame)):
             if callee or address != reader.base_entry:
                 reader.base_entry, reader.base_frame = address, callee
             break
