@@ -28,7 +28,7 @@ TESTS = ("tests/test_unwinder.py",)
 NEEDED = ("pytest", "pytest-timeout", "hypothesis")
 DOCUMENT = ROOT / "docs" / "targets.md"
 MARKS = ("<!-- matrix -->\n", "<!-- /matrix -->\n")
-TARGET = re.compile(r"\[py(3\.\d+(?:-\w+)?)")
+TARGET = re.compile(r"[\[-]py(3\.\d+(?:-system)?)[-\]]")
 
 Cells = dict[str, tuple[int, int]]  # target -> tests passed, tests failed
 
