@@ -288,6 +288,14 @@ def test_floor_rate_and_ranges() -> None:
 # Stacks
 
 
+def test_no_stack_of_a_running_program_is_longer_than_asked(python: Path) -> None:
+    """Those whose outer frames were over before they were read are put together from two: that may be too long."""
+    with spawn_target(python, PROGRAMS / "mixed.py") as target:
+        sampler = attach(target.pid).sampler(max_depth=5)
+        run_for(sampler, 0.3)
+        assert max(len(stack) for stack in stacks_of(sampler)) == 5
+
+
 @pytest.mark.parametrize("max_depth", [1, 5, 53])
 def test_truncated_stacks_keep_the_innermost_frames(python: Path, max_depth: int) -> None:
     with waiting(python, RECURSION) as (_, at):

@@ -49,7 +49,7 @@ import json, sys, time
 from tachyscope import attach
 from tachyscope._core.sampler import Sampler
 
-pid, rounds = int(sys.argv[1]), 3
+pid, rounds = int(sys.argv[1]), 15
 bare = Sampler(0, None, 0, interval_ns=int(1e9 / {RATE_HZ}), bare=True)
 hits = 0
 with attach(pid, interval_us=1e6 / {RATE_HZ}) as session:

@@ -13,6 +13,11 @@ cdef struct Belief:
     bint heap               # frames are objects on the heap, to 3.10
 
 
+cdef inline bint calls_may_be_short(Belief *belief) noexcept nogil:
+    """Whether calls may be over before they can be read: up to 3.10, and where generators are in the stack."""
+    return belief.heap or belief.reader.generators
+
+
 cdef int belief_init(Belief *belief, Tree *tree, CodeTable *codes, ThreadReader *reader, bint heap) noexcept nogil
 cdef void belief_clear(Belief *belief) noexcept nogil
 cdef uint32_t belief_child(Belief *belief, uint32_t parent, uint32_t code, int32_t offset, uint64_t now,

@@ -34,11 +34,6 @@ cdef inline bint _is_recursive(Belief *belief, uint32_t node) noexcept nogil:
     return node != 0 and belief.codes.codes[belief.tree.nodes[node].code].recursive
 
 
-cdef inline bint _may_be_usual(Belief *belief) noexcept nogil:
-    """Whether calls may be too short for strict reads: up to 3.10, and where generators are in the stack."""
-    return belief.heap or belief.reader.generators
-
-
 cdef bint _is_usual(Belief *belief, uint32_t parent, uint32_t code) noexcept nogil:
     """No strict read shows a call that is shorter than the read. It is believed after some times if it is
     usual for the callee, or for the caller (to 3.10, where all calls may be short): torn stacks mix two that both are
@@ -67,7 +62,7 @@ cdef bint _believe(Belief *belief, uint32_t parent, uint32_t code, uint64_t now,
     if call and belief.calls.counts[call] >= needed:
         return True
     if not belief.reader.agreed or (recursive and not belief.reader.stayed):
-        return _may_be_usual(belief) and parent != 0 and not recursive and _is_usual(belief, parent, code)
+        return calls_may_be_short(belief) and parent != 0 and not recursive and _is_usual(belief, parent, code)
     call = tree_child(&belief.calls, parent, code, STRICTLY)
     belief.calls.counts[call] += 1
     if belief.calls.counts[call] < needed:
@@ -113,6 +108,7 @@ cdef uint32_t belief_child(Belief *belief, uint32_t parent, uint32_t code, int32
         return 0
     node = tree_child(belief.tree, parent, code, offset)
     if node:
+        belief.tree.nodes[node].depth = belief.tree.nodes[parent].depth + 1
         belief.tree.nodes[node].believed = sure[0]
         if belief.heap:
             _mark_recursion(belief, node)
@@ -122,6 +118,6 @@ cdef uint32_t belief_child(Belief *belief, uint32_t parent, uint32_t code, int32
 cdef void belief_count(Belief *belief, uint32_t *nodes, uint32_t count) noexcept nogil:
     """Count the calls of a part of a stack, root first, that was believed already."""
     cdef uint32_t i
-    for i in range(count):
+    for i in range(count if calls_may_be_short(belief) else 0):
         belief.tree.nodes[belief.tree.nodes[nodes[i]].parent].calls += 1
         belief.codes.codes[belief.tree.nodes[nodes[i]].code].calls += 1

@@ -116,6 +116,14 @@ cdef inline Region *region_find(ThreadReader *reader, uintptr_t address, size_t 
     return hint if hint != NULL else region_search(&reader.scattered, address, size)
 
 
+cdef inline char *first_copy(ThreadReader *reader, Region *region, uintptr_t address) noexcept nogil:
+    return reader.buffer + region.offset + (address - region.start)
+
+
+cdef inline char *second_copy(ThreadReader *reader, Region *region, uintptr_t address) noexcept nogil:
+    return reader.buffer + region.second + (address - region.start)
+
+
 cdef inline bint region_on_stack(ThreadReader *reader, Region *region) noexcept nogil:
     return reader.stack.items <= region < reader.stack.items + reader.stack.count
 

@@ -369,8 +369,8 @@ cdef void reader_keep_inner(ThreadReader *reader, Layout *layout, uintptr_t addr
         region = region_find(reader, address, layout.frame_size, NULL)
         if region == NULL:
             return
-        first = reader.buffer + region.offset + (address - region.start)
-        second = reader.buffer + region.second + (address - region.start)
+        first = first_copy(reader, region, address)
+        second = second_copy(reader, region, address)
         if not running(layout, first):
             if code_of(layout, first) != code_of(layout, second) or (reader.inner_count and not running(layout, second)):
                 return

@@ -7,7 +7,9 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
-from tachyscope._core.belief cimport Belief, belief_child, belief_clear, belief_count, belief_init
+from tachyscope._core.belief cimport (
+    Belief, belief_child, belief_clear, belief_count, belief_init, calls_may_be_short,
+)
 from tachyscope._core.codes cimport (
     CHANGED, COPIED, NO_CODE, UNREADABLE, Code, CodeTable,
     codes_add, codes_clear, codes_export, codes_find, codes_init, codes_validate,
@@ -74,6 +76,7 @@ cdef struct Path:
 cdef struct Held:
     Walked frames[INNER]
     int count
+    uint64_t read_ns
 
 
 cdef struct Counters:
@@ -182,8 +185,11 @@ cdef class Sampler:
     # ---- one sample ----
 
     cdef int _resolve(self, uint32_t common) noexcept nogil:
-        """Give every frame beyond the common beginning its code id; TORN if what is there is no code object."""
+        """Give every frame beyond the common beginning its code id; TORN if what is there is no code object, or one
+        that was copied only now: the frame may have been of the one before it at that address, so it has to be there
+        in another read, after the copy."""
         cdef uint32_t depth = self._reader.depth, i, code_id
+        cdef int outcome = SAMPLED
         cdef Walked *walked
         if _path_reserve(&self._path, depth) < 0:
             return TORN
@@ -195,9 +201,11 @@ cdef class Sampler:
                 code_id = codes_add(&self._codes, &self._memory, &self._layout, walked.code)
                 if code_id == NO_CODE:
                     return TORN
+                reader_be_strict(&self._reader)
+                outcome = TORN
             self._path.codes[i], self._path.instrs[i] = walked.code, walked.instr
             self._path.ids[i] = code_id
-        return SAMPLED
+        return outcome
 
     cdef inline bint _due(self, uint32_t code_id, uint64_t now, bint arrival) noexcept nogil:
         """Whether a code object has to be looked at again before this sample may be named after it."""
@@ -261,11 +269,6 @@ cdef class Sampler:
             common += 1
         return common
 
-    cdef inline uint32_t _child(self, uint32_t parent, uint32_t code, int32_t offset, uint64_t now,
-                                bint *sure) noexcept nogil:
-        """The node of a frame under its caller's; 0 if that call is not to be believed."""
-        return belief_child(&self._belief, parent, code, offset, now, sure)
-
     cdef int _intern(self, uint64_t now, uint32_t *node) noexcept nogil:
         """From the reader's frames to a node of the tree."""
         cdef uint32_t depth = self._reader.depth, common = self._common(), i
@@ -274,21 +277,18 @@ cdef class Sampler:
         cdef int outcome = self._resolve(common)
         if outcome != SAMPLED:
             return outcome
-        if self._validate(common, now) != COPIED:
-            # Another code object lies there now, copied already; or none, which shows when it is looked up.
+        if self._validate(common, now) != COPIED:  # another code object lies there by now, or none
             self._counters.reused += 1
-            common = 0
-            if self._resolve(common) != SAMPLED:
-                return TORN
-        if self._layout.frame_owner < 0 or self._reader.generators:
-            belief_count(&self._belief, self._path.nodes, common)
+            self._path.depth = 0
+            return TORN
+        belief_count(&self._belief, self._path.nodes, common)
         node[0] = self._path.nodes[common - 1] if common else 0
         for i in range(common, depth):
             offset = self._offset(self._path.ids[i], self._path.instrs[i])
             if offset < -2:
                 return TORN
             if not self._codes.codes[self._path.ids[i]].hidden:
-                node[0] = self._child(node[0], self._path.ids[i], <int32_t>offset, now, &sure)
+                node[0] = belief_child(&self._belief, node[0], self._path.ids[i], <int32_t>offset, now, &sure)
                 if node[0] == 0:
                     reader_be_strict(&self._reader)
                     return TORN
@@ -300,19 +300,22 @@ cdef class Sampler:
             reader_be_strict(&self._reader)
         return SAMPLED if sure else TORN
 
-    cdef uint32_t _parent_of(self, Walked *frame, bint innermost, uint64_t now, uint32_t *code_id) noexcept nogil:
+    cdef uint32_t _parent_of(self, Held *held, int place, uint64_t now, uint32_t *code_id) noexcept nogil:
         """The node that a frame's function had below it the last time, if that can be told; 0 if not."""
         cdef Code *code
-        code_id[0] = codes_find(&self._codes, frame.code)
+        code_id[0] = codes_find(&self._codes, held.frames[place].code)
         if code_id[0] == NO_CODE:
-            code_id[0] = codes_add(&self._codes, &self._memory, &self._layout, frame.code)
+            codes_add(&self._codes, &self._memory, &self._layout, held.frames[place].code)
+            return 0
+        if self._codes.codes[code_id[0]].first_ns >= held.read_ns:  # that frame was perhaps of another one
+            code_id[0] = NO_CODE
             return 0
         if self._due(code_id[0], now, True) and codes_validate(
                 &self._codes, &self._memory, &self._layout, code_id, 1) != COPIED:
             code_id[0] = NO_CODE
             return 0
         code = &self._codes.codes[code_id[0]]
-        if innermost and code.last_parent:
+        if place == 0 and code.last_parent:
             return code.last_parent
         return code.parent if code.parent_times >= ALWAYS and not code.recursive else 0
 
@@ -324,16 +327,16 @@ cdef class Sampler:
         cdef bint sure = True
         node[0] = 0
         for base in range(held.count):
-            node[0] = self._parent_of(&held.frames[base], base == 0, now, &ids[base])
+            node[0] = self._parent_of(held, base, now, &ids[base])
             if node[0] or ids[base] == NO_CODE:
                 break
-        if node[0] == 0:
+        if node[0] == 0 or self._tree.nodes[node[0]].depth + base + 1 > self._reader.max_depth:
             return TORN
         for i in range(base, -1, -1):
             if self._codes.codes[ids[i]].hidden:
                 continue
             offset = self._offset(ids[i], held.frames[i].instr)
-            node[0] = 0 if offset < -2 else self._child(node[0], ids[i], <int32_t>offset, now, &sure)
+            node[0] = 0 if offset < -2 else belief_child(&self._belief, node[0], ids[i], <int32_t>offset, now, &sure)
             if node[0] == 0 or not sure:
                 return TORN
         self._counters.recalled += 1
@@ -372,18 +375,18 @@ cdef class Sampler:
     cdef int _persist(self, uint32_t *node) noexcept nogil:
         """What the first attempt found current is what this sample is about, even if its callers could not be read:
         short chains of calls (to 3.10) and of generators seldom can, and to take the next stack that can would favour
-        long ones. So wait for a stack of the same function, for some attempts; then take the one that it had the last time. If
-        nothing was called meanwhile there is no such excuse."""
+        long ones. So wait for a stack of the same function, for some attempts; then take the one that it had the last
+        time. If nothing was called meanwhile there is no such excuse."""
         cdef uint32_t attempt
         cdef int outcome = FAULT
         cdef bint moved = False
-        cdef uint32_t hold = HOLD_ALWAYS if self._reader.generators or self._layout.frame_owner < 0 else HOLD
+        cdef uint32_t hold = HOLD_ALWAYS if calls_may_be_short(&self._belief) else HOLD
         cdef Held held
         held.count = 0
         for attempt in range(ATTEMPTS):
             outcome = self._attempt(node)
             if held.count == 0:
-                held.count = self._reader.inner_count
+                held.count, held.read_ns = self._reader.inner_count, self._reader.read_ns
                 memcpy(held.frames, self._reader.inner, sizeof(held.frames))
             if outcome == GONE or outcome == DENIED:
                 break
@@ -537,7 +540,8 @@ cdef class Sampler:
         return {
             "hits": c.hits, "missed": c.missed, "samples": c.samples, "failed": c.failed, "retried": c.retried,
             "truncated": c.truncated, "empty": c.empty, "torn": c.torn, "mispredicted": c.mispredicted,
-            "faults": c.faults, "reused": c.reused, "recalled": c.recalled, "start_ns": self._start_ns, "last_ns": self._last_ns,
+            "faults": c.faults, "reused": c.reused, "recalled": c.recalled,
+            "start_ns": self._start_ns, "last_ns": self._last_ns,
         }
 
     def codes(self, uint32_t start=0):

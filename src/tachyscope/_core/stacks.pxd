@@ -1,4 +1,4 @@
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
 
 # Distinct stacks as a tree: a node is a frame (code id, byte offset of its instruction) under its caller's node.
@@ -7,8 +7,9 @@ cdef struct Node:
     uint32_t parent
     uint32_t code
     int32_t offset
-    uint32_t believed   # for the user of the tree: whether samples may be counted here
+    uint32_t depth      # for the user of the tree: frames from the outermost one to this one
     uint64_t calls      # ... how often it was seen, innermost or calling something
+    uint8_t believed    # ... whether samples may be counted here
 
 cdef struct Tree:
     Node *nodes

@@ -97,6 +97,7 @@ cdef uint32_t tree_child(Tree *tree, uint32_t parent, uint32_t code, int32_t off
         slot = _slot_of(tree, parent, code, offset)
     node = tree.count
     tree.nodes[node].parent, tree.nodes[node].code, tree.nodes[node].offset = parent, code, offset
+    tree.nodes[node].depth = 0
     tree.nodes[node].believed = False
     tree.nodes[node].calls = 0
     tree.slots[slot] = node

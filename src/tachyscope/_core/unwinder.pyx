@@ -23,13 +23,12 @@ frames of a popped segment that still lie in memory; a frame being pushed or cle
 from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
 
-from tachyscope._core.frames cimport (
-    STACK_TOP_INDEX, code_of, instr_of, is_entry, previous_of, running, word_at,
-)
+from tachyscope._core.frames cimport code_of, instr_of, is_entry, previous_of, running, word_at
 from tachyscope._core.layout cimport Layout
 from tachyscope._core.regions cimport (
     INNER, LINKS, MISSED, SAMPLED, TORN, Link, Region, ThreadReader, Walked,
-    reader_cframe, reader_grow_frames, reader_keep_inner, reader_push_inner, region_find, region_holds, region_mark_used, region_on_stack,
+    first_copy, reader_cframe, reader_grow_frames, reader_keep_inner, reader_push_inner, region_find, region_holds,
+    region_mark_used, region_on_stack, second_copy,
 )
 
 
@@ -131,8 +130,8 @@ cdef int _walk_from(ThreadReader *reader, Layout *layout, uintptr_t top) noexcep
         if region == NULL:
             reader.missing, reader.missing_callee = address, callee
             return MISSED
-        first = reader.buffer + region.offset + (address - region.start)
-        second = reader.buffer + region.second + (address - region.start)
+        first = first_copy(reader, region, address)
+        second = second_copy(reader, region, address)
         region_mark_used(region, address, address + layout.frame_size)
         on_stack = region_on_stack(reader, region)
         if on_stack:
@@ -196,8 +195,8 @@ cdef int _walk_both(ThreadReader *reader, Layout *layout, uintptr_t address) noe
         region = _heap_region(reader, layout, address, region)
         if region == NULL:
             return MISSED
-        first = reader.buffer + region.offset + (address - region.start)
-        second = reader.buffer + region.second + (address - region.start)
+        first = first_copy(reader, region, address)
+        second = second_copy(reader, region, address)
         settled = running(layout, first) and running(layout, second)
         if reader.depth == 0 and previous_of(layout, first):
             settled = True
@@ -215,8 +214,8 @@ cdef int _walk_both(ThreadReader *reader, Layout *layout, uintptr_t address) noe
 
 cdef bint _is_outermost(ThreadReader *reader, Layout *layout, uintptr_t address, Region *region) noexcept nogil:
     """A generator has no caller either, for a moment: in both copies the frame has to execute without one."""
-    cdef char *first = reader.buffer + region.offset + (address - region.start)
-    cdef char *second = reader.buffer + region.second + (address - region.start)
+    cdef char *first = first_copy(reader, region, address)
+    cdef char *second = second_copy(reader, region, address)
     return _agree(layout, first, second) and running(layout, first) and running(layout, second)
 
 
@@ -230,7 +229,7 @@ cdef int _walk_copy(ThreadReader *reader, Layout *layout, uintptr_t address, bin
         region = _heap_region(reader, layout, address, region)
         if region == NULL:
             return MISSED
-        frame = reader.buffer + (region.second if second else region.offset) + (address - region.start)
+        frame = second_copy(reader, region, address) if second else first_copy(reader, region, address)
         if previous_of(layout, frame) == 0 and not _is_outermost(reader, layout, address, region):
             return TORN
         if not running(layout, frame) or _push(reader, layout, address, frame) < 0:
@@ -250,7 +249,7 @@ cdef int _walk_known(ThreadReader *reader, Layout *layout, uintptr_t top) noexce
     cdef char *frame
     if region == NULL:
         return MISSED
-    frame = reader.buffer + region.offset + (top - region.start)
+    frame = first_copy(reader, region, top)
     reader.depth = reader.truncated = 0
     caller = _known_caller(reader, top, code_of(layout, frame), LASTING)
     if caller == 0 or _push(reader, layout, top, frame) < 0:
@@ -360,7 +359,7 @@ cdef char *_generator(ThreadReader *reader, Layout *layout, uintptr_t frame) noe
     cdef char *first
     if region == NULL or region_on_stack(reader, region):
         return NULL
-    first = reader.buffer + region.offset + (frame - region.start)
+    first = first_copy(reader, region, frame)
     return first if <uint8_t>first[layout.frame_owner] == GENERATOR_OWNER else NULL
 
 
@@ -373,7 +372,7 @@ cdef void _keep_inner(ThreadReader *reader) noexcept nogil:
 
 cdef bint _walk_callee(ThreadReader *reader, Layout *layout, uintptr_t callee, int *outcome) noexcept nogil:
     """Whether this frame runs in the copy of the data stack; then the outcome of the walk from it."""
-    if callee == 0 or _generator(reader, layout, callee) != NULL:
+    if callee == 0 or layout.frame_stack_top_kind < 0 or _generator(reader, layout, callee) != NULL:
         return False
     outcome[0] = _walk_from(reader, layout, callee)
     if not reader.running or reader.depth == 0:
