@@ -41,7 +41,13 @@ from tachyscope.target.layouts import (  # noqa: E402
     STACK_TOP_INDEX,
     layout_fields,
 )
-from tachyscope.target.layouts.debug_offsets import HEADER_SIZE_BYTES, SOURCES, Form, spans  # noqa: E402
+from tachyscope.target.layouts.debug_offsets import (  # noqa: E402
+    HEADER_SIZE_BYTES,
+    NESTED,
+    SOURCES,
+    Form,
+    spans,
+)
 
 OUTPUT = ROOT / "src" / "tachyscope" / "target" / "layouts"
 MINORS = range(8, 16)
@@ -106,6 +112,14 @@ EVERYWHERE = {
     "thread_next": "OFFSET(PyThreadState, next)",
     "thread_interp": "OFFSET(PyThreadState, interp)",
     "thread_id": "OFFSET(PyThreadState, thread_id)",
+    "thread_prev": "OFFSET(PyThreadState, prev)",
+    "thread_unique_id": "OFFSET(PyThreadState, id)",
+    "thread_exc_info": "OFFSET(PyThreadState, exc_info)",
+    "thread_exc_state": "OFFSET(PyThreadState, exc_state)",
+    "exc_previous": "OFFSET(_PyErr_StackItem, previous_item)",
+    "gil_holder": "OFFSET(struct _gil_runtime_state, last_holder)",
+    "gil_locked": "OFFSET(struct _gil_runtime_state, locked)",
+    "gil_switches": "OFFSET(struct _gil_runtime_state, switch_number)",
     "code_name": "OFFSET(PyCodeObject, co_name)",
     "code_filename": "OFFSET(PyCodeObject, co_filename)",
     "code_firstlineno": "OFFSET(PyCodeObject, co_firstlineno)",
@@ -277,6 +291,7 @@ def expressions(minor: int) -> dict[str, str]:
         result = EVERYWHERE | UNTIL_312 | FROM_311 | CFRAMES
     else:
         result = EVERYWHERE | FROM_311 | FROM_313
+    result |= _shared_state(minor)
     if minor == 11:
         result["frame_is_entry"] = "OFFSET(struct _PyInterpreterFrame, is_entry)"
     if minor >= 12:
@@ -287,6 +302,20 @@ def expressions(minor: int) -> dict[str, str]:
         # A release build does not clear the saved stack pointer of a frame that runs: it says nothing.
         del result["frame_stack_top"]
     return result
+
+
+def _shared_state(minor: int) -> dict[str, str]:
+    """What moved between the runtime and the interpreters, or changed its name."""
+    collecting = "runtime_collecting" if minor == 8 else "interp_collecting"
+    owner = {"runtime": "_PyRuntimeState", "interp": "PyInterpreterState"}
+    gil = "runtime" if minor <= 11 else "interp"
+    raised = "curexc_type" if minor <= 11 else "current_exception"
+    return {
+        f"{gil}_gil": f"OFFSET({owner[gil]}, ceval.gil)",
+        collecting: f"OFFSET({owner[collecting.partition('_')[0]]}, gc.collecting)",
+        "thread_exception": f"OFFSET(PyThreadState, {raised})",
+        "exc_value": f"OFFSET(_PyErr_StackItem, {'exc_type' if minor <= 10 else 'exc_value'})",
+    }
 
 
 def _heap_frame_state(minor: int) -> dict[str, str]:
@@ -413,7 +442,8 @@ def _render_section(section: str, names: Sequence[str]) -> str:
 
 
 def _render_constants(variable: str, values: dict[str, int]) -> str:
-    lacking = [name for name in layout_fields() if name not in SOURCES and name not in COMPUTED]
+    said = {*SOURCES, *NESTED, *COMPUTED}
+    lacking = [name for name in layout_fields() if name not in said]
     lines = "".join(f'    "{name}": {_literal(name, values[name])},\n' for name in lacking)
     return f"{variable}: dict[str, int] = {{\n{lines}}}\n"
 

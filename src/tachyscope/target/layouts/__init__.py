@@ -20,22 +20,38 @@ ABSENT = -1
 class Layout:
     """Offsets in bytes from the start of the C structure named by the prefix; `ABSENT` where there is none.
 
-    Field prefixes: `runtime` = `_PyRuntimeState`, `interp` = `PyInterpreterState`, `thread` =
-    `PyThreadState`, `cframe` = `_PyCFrame` (3.11, 3.12), `frame` = `PyFrameObject` (3.8 to 3.10) or
-    `_PyInterpreterFrame` (3.11+), `code` = `PyCodeObject`, `object`/`var`/`type`/`bytes`/`unicode` =
-    the object structures of these names.
+    Field prefixes: `runtime` = `_PyRuntimeState`, `interp` = `PyInterpreterState`, `gil` =
+    `struct _gil_runtime_state`, `exc` = `_PyErr_StackItem`, `thread` = `PyThreadState`, `cframe` = `_PyCFrame`
+    (3.11, 3.12), `frame` = `PyFrameObject` (3.8 to 3.10) or `_PyInterpreterFrame` (3.11+), `code` =
+    `PyCodeObject`, `object`/`var`/`type`/`bytes`/`unicode` = the object structures of these names.
     """
 
     # _PyRuntimeState
     runtime_interp_head: int
     runtime_interp_main: int  # pointer to the main interpreter (3.8 to 3.12)
     runtime_main_thread: int  # pthread id of the main thread (3.8 to 3.12)
+    runtime_gil: int  # the GIL (3.8 to 3.11)
+    runtime_collecting: int  # int32, not 0 while the garbage collector runs (3.8)
     # PyInterpreterState
     interp_next: int
     interp_id: int
     interp_thread_head: int
+    interp_gil: int  # pointer to its GIL (3.12+)
+    interp_collecting: int  # int32 (3.9+)
+    # struct _gil_runtime_state
+    gil_holder: int  # the thread that has or had it last
+    gil_locked: int  # int32: 1 while a thread has it
+    gil_switches: int  # how often another thread than before took it
+    # _PyErr_StackItem
+    exc_value: int  # the exception that is handled; NULL or None: none (to 3.10: its type)
+    exc_previous: int
     # PyThreadState
     thread_next: int
+    thread_prev: int
+    thread_unique_id: int
+    thread_exception: int  # the exception that is being raised (to 3.11: its type)
+    thread_exc_info: int  # pointer to the innermost _PyErr_StackItem
+    thread_exc_state: int  # the outermost one
     thread_interp: int
     thread_id: int  # pthread id
     thread_native_id: int  # kernel thread id (3.11+)

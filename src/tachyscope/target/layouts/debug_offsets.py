@@ -35,7 +35,9 @@ SOURCES: dict[str, tuple[str, str, int]] = {
     "interp_next": ("interpreter_state", "next", 8),
     "interp_id": ("interpreter_state", "id", 8),
     "interp_thread_head": ("interpreter_state", "threads_head", 8),
+    "interp_gil": ("interpreter_state", "ceval_gil", 8),
     "thread_next": ("thread_state", "next", 8),
+    "thread_prev": ("thread_state", "prev", 8),
     "thread_interp": ("thread_state", "interp", 8),
     "thread_id": ("thread_state", "thread_id", 8),
     "thread_native_id": ("thread_state", "native_thread_id", 8),
@@ -59,6 +61,11 @@ SOURCES: dict[str, tuple[str, str, int]] = {
     "unicode_ascii_data": ("unicode_object", "asciiobject_size", 0),
 }
 """`Layout` field -> section, word, and bytes that the thing at this offset takes inside its structure."""
+
+NESTED: dict[str, tuple[tuple[str, str, int], tuple[str, str, int]]] = {
+    "interp_collecting": (("interpreter_state", "gc", 1), ("gc", "collecting", 4)),
+}
+"""The same for what lies in a structure inside another one: the offsets add up."""
 
 _FRAME_POINTERS = ("frame_code", "frame_previous")
 _CODE_POINTERS = ("code_name", "code_qualname", "code_filename", "code_linetable", "code_bytecode")
@@ -101,6 +108,7 @@ def layout_from(offsets: DebugOffsets) -> Layout:
     constants: dict[str, int] = module.FREE_THREADED if offsets.free_threaded else module.USUAL
     _validate_sizes(offsets)
     values = constants | {name: _offset(offsets, *source) for name, source in SOURCES.items()}
+    values |= {name: sum(_offset(offsets, *source) for source in sources) for name, sources in NESTED.items()}
     return Layout(**values, **spans(values))
 
 
