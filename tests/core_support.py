@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import time
 from collections import Counter
@@ -152,7 +153,7 @@ def next_point(target: Target) -> Told | None:
         assert target.process.wait() == 0
         return None
     told = json.loads(line)
-    wait_for_state(target.pid, "S", told["tid"])
+    wait_until_reading(target.pid, told["tid"])
     return Told(told["ident"], told["tid"], [tuple(frame) for frame in told["stack"]])
 
 
@@ -160,6 +161,16 @@ def go_on(target: Target) -> None:
     """Let the program leave its point."""
     assert target.process.stdin is not None
     os.write(target.process.stdin.fileno(), b"\n")
+
+
+def wait_until_reading(pid: int, tid: int) -> None:
+    """Wait until a thread waits for its standard input. That it sleeps is not enough: it may wait for the GIL."""
+    number = {"x86_64": "0", "aarch64": "63"}[platform.machine()]
+    call = Path(f"/proc/{pid}/task/{tid}/syscall")
+    give_up = time.monotonic() + READY_TIMEOUT_SECONDS
+    while call.read_text().split()[:2] != [number, "0x0"]:
+        assert time.monotonic() < give_up, f"process {pid} never came to read"
+        time.sleep(0)
 
 
 def wait_for_state(pid: int, states: str, tid: int = 0) -> None:

@@ -7,6 +7,7 @@ import dataclasses
 import errno
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -121,10 +122,11 @@ def test_the_seed_decides_the_ticks() -> None:
         return [(each - sampler.counters["start_ns"]) / interval_ns for each in times]
 
     def distance(one: list[float], other: list[float]) -> float:
-        return max(abs(a - b) for a, b in zip(one, other, strict=False))
+        # One tick may come late on a busy machine, but not half of them.
+        return statistics.median(abs(a - b) for a, b in zip(one, other, strict=False))
 
     first = ticks(7)
-    assert distance(first, ticks(7)) < 0.3 < distance(first, ticks(8))
+    assert distance(first, ticks(7)) < 0.1 < distance(first, ticks(8))
 
 
 def test_ticks_are_anywhere_in_their_interval() -> None:

@@ -9,7 +9,7 @@ cdef struct Belief:
     Tree calls              # (node of the caller, code of the callee) pairs that were seen, with how often
     Tree *tree
     CodeTable *codes
-    ThreadReader *reader
+    ThreadReader *reader    # of the thread that is sampled now
     bint heap               # frames are objects on the heap, to 3.10
 
 
@@ -18,7 +18,7 @@ cdef inline bint calls_may_be_short(Belief *belief) noexcept nogil:
     return belief.heap or belief.reader.generators
 
 
-cdef int belief_init(Belief *belief, Tree *tree, CodeTable *codes, ThreadReader *reader, bint heap) noexcept nogil
+cdef int belief_init(Belief *belief, Tree *tree, CodeTable *codes, bint heap) noexcept nogil
 cdef void belief_clear(Belief *belief) noexcept nogil
 cdef uint32_t belief_child(Belief *belief, uint32_t parent, uint32_t code, int32_t offset, uint64_t now,
                            bint *sure) noexcept nogil

@@ -8,7 +8,6 @@ repeat, so this costs some samples at the beginning and nothing in the long run.
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from tachyscope._core.codes cimport CodeTable
-from tachyscope._core.regions cimport ThreadReader
 from tachyscope._core.stacks cimport Tree, tree_child, tree_clear, tree_find, tree_init
 
 
@@ -21,8 +20,8 @@ cdef enum:
     RECURSION = 16             # functions in a circle that are recognised as such
 
 
-cdef int belief_init(Belief *belief, Tree *tree, CodeTable *codes, ThreadReader *reader, bint heap) noexcept nogil:
-    belief.tree, belief.codes, belief.reader, belief.heap = tree, codes, reader, heap
+cdef int belief_init(Belief *belief, Tree *tree, CodeTable *codes, bint heap) noexcept nogil:
+    belief.tree, belief.codes, belief.heap = tree, codes, heap
     return tree_init(&belief.calls)
 
 

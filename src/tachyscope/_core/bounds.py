@@ -20,6 +20,8 @@ from tachyscope.target.layouts import (
 MAX_FRAME_BYTES = 4096  # `PAGE` in unwinder.pyx
 MAX_CODE_BYTES = 320  # `CODE_MAX` in codes.pxd
 MAX_HEADER_BYTES = 128  # `HEADER_MAX` in codes.pyx
+MAX_STATE_BYTES = 4096
+MAX_OFFSET = 1 << 20  # no structure of the interpreter comes near this size
 
 _INSTR_BYTES = {INSTR_BYTE_INDEX: 4, INSTR_UNIT_INDEX: 4, INSTR_POINTER: 8}
 _STACK_TOP_BYTES = {EXECUTING_BYTE: 1, EXECUTING_STATE: 1, STACK_TOP_INDEX: 4}
@@ -28,6 +30,9 @@ _IN_FRAME = {"frame_code": 8, "frame_previous": 8}
 _IN_CODE = ("code_name", "code_filename", "code_firstlineno", "code_linetable", "object_type", "var_size")
 _OPTIONAL_IN_CODE = ("code_qualname", "code_bytecode", "code_version")
 _IN_UNICODE = {"unicode_length": 8, "unicode_hash": 8, "unicode_state": 4}
+_IN_STATE = ("thread_exception", "thread_exc_info")
+_IN_LIST = ("thread_next", "thread_prev", "thread_interp", "thread_id", "thread_unique_id", "interp_thread_head")
+_IN_GIL = {"gil_holder": 8, "gil_locked": 4, "gil_switches": 8}
 _SHIFTS = ("unicode_kind_shift", "unicode_compact_shift", "unicode_ascii_shift")
 
 
@@ -39,6 +44,7 @@ def check(layout: Layout) -> None:
     _check_size(layout, "bytes_data", MAX_HEADER_BYTES)
     _check_frame(layout)
     _check_cframe(layout)
+    _check_threads(layout)
     for name in _IN_CODE:
         _check_field(layout, name, 8, layout.code_size)
     for name in _OPTIONAL_IN_CODE:
@@ -66,6 +72,29 @@ def _check_cframe(layout: Layout) -> None:
     first, second = layout.cframe_current_frame, layout.cframe_previous
     if layout.thread_cframe != ABSENT and not (first >= 0 <= second and abs(first - second) == 8):
         raise _impossible("cframe_previous", second)
+
+
+def _check_threads(layout: Layout) -> None:
+    """The parts that are read together have to be near each other."""
+    for name in _IN_LIST:
+        _check_field(layout, name, 8, MAX_OFFSET)
+    for name in ("thread_native_id", "interp_gil", "interp_collecting", "runtime_collecting"):
+        _check_optional(layout, name, 8, MAX_OFFSET)
+    for name, width in _IN_GIL.items():
+        _check_field(layout, name, width, MAX_HEADER_BYTES)
+    for name in ("exc_value", "exc_previous"):
+        _check_field(layout, name, 8, MAX_HEADER_BYTES)
+    start, end = state_span(layout)
+    if not 0 <= start < end <= start + MAX_STATE_BYTES or end > MAX_OFFSET:
+        raise _impossible("place of the current frame in the thread state", start)
+
+
+def state_span(layout: Layout) -> tuple[int, int]:
+    """Return which bytes of a thread state are read with every sample: the current frame and the exceptions."""
+    frame = layout.thread_frame if layout.thread_cframe == ABSENT else layout.thread_cframe
+    words = [frame, *(getattr(layout, name) for name in _IN_STATE)]
+    words += [layout.thread_exc_state + layout.exc_value, layout.thread_exc_state + layout.exc_previous]
+    return min(words), max(words) + 8
 
 
 def _width(layout: Layout, name: str, widths: dict[int, int]) -> int:

@@ -8,6 +8,10 @@ cdef enum:
     CODE_MAX = 320      # bytes of a code object that are read; `code_size` of every known version is below
     NAMES = 3           # name, qualname, filename
     NO_CODE = 0xFFFFFFFF
+    CODE_GC = 0         # ids of what stands for no code object
+    CODE_NATIVE = 1
+    CODE_FIRST = 2
+    NATIVE_ADDRESS = 1  # no object can be there: in place of a code object, for C code between two frames
 
 cdef enum:
     COPIED = 0          # copied, or found unchanged
@@ -28,6 +32,7 @@ cdef struct Code:
     uint32_t last_parent    # node of its caller when it was innermost the last time, 0: never
     uint32_t parent         # node of its caller when it was one of the innermost frames the last time
     uint32_t parent_times   # in a row
+    uintptr_t thread        # that was the last one in which this was seen: both are of that one only
     uint8_t recursive       # it was seen below itself
     uint64_t validated_ns   # when it was last known to be the object at `address`
     uint64_t name_hash

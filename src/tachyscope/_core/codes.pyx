@@ -8,7 +8,7 @@ first line, from 3.12 on its unique version, and the hash of its name (names are
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy, memset, strlen
 
 from tachyscope._core.frames cimport int32_at, word_at
 from tachyscope._core.layout cimport Layout
@@ -52,6 +52,32 @@ cdef int codes_init(CodeTable *table, Layout *layout) noexcept nogil:
     if table.slots == NULL or table.codes == NULL or table.identity_end > CODE_MAX or layout.code_size > CODE_MAX:
         return -1
     memset(table.slots, 0xFF, table.slot_count * sizeof(uint32_t))
+    return _add_special(table, 0, b"<GC>") or _add_special(table, NATIVE_ADDRESS, b"<native>")
+
+
+cdef int _add_special(CodeTable *table, uintptr_t address, const char *name) noexcept nogil:
+    """Something that is shown like a function but is none: in the file "~", as the pstats module has it."""
+    cdef Code *code = &table.codes[table.count]
+    cdef Text *code_text
+    cdef const char *text
+    cdef size_t size
+    cdef int i
+    memset(code, 0, sizeof(Code))
+    for i in range(NAMES + 1):
+        text = name
+        if i >= 2:
+            text = b"~"
+        size = strlen(text) if i < NAMES else 0
+        code_text = &code.texts[i] if i < NAMES else &code.lines
+        code_text.data = <char *>calloc(1, size + 1)
+        if code_text.data == NULL:
+            return -1
+        memcpy(code_text.data, text, size)
+        code_text.size, code_text.kind = <uint32_t>size, 1
+    code.address, code.length, code.alive = address, 1, address != 0
+    table.count += 1
+    if address:
+        _put(table, table.count - 1)
     return 0
 
 

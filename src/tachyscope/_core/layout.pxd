@@ -3,6 +3,24 @@ from libc.stdint cimport int32_t
 
 # The offsets that the core reads: `tachyscope.target.layouts.Layout` with the same names, in bytes, -1 = absent.
 cdef struct Layout:
+    int32_t interp_thread_head
+    int32_t interp_gil
+    int32_t interp_collecting
+    int32_t runtime_collecting
+    int32_t gil_holder
+    int32_t gil_locked
+    int32_t gil_switches
+    int32_t exc_value
+    int32_t exc_previous
+    int32_t thread_next
+    int32_t thread_prev
+    int32_t thread_interp
+    int32_t thread_id
+    int32_t thread_native_id
+    int32_t thread_unique_id
+    int32_t thread_exception
+    int32_t thread_exc_info
+    int32_t thread_exc_state
     int32_t thread_frame
     int32_t thread_cframe
     int32_t cframe_current_frame
@@ -39,12 +57,34 @@ cdef struct Layout:
     int32_t unicode_ascii_shift
     int32_t unicode_ascii_data
     int32_t unicode_compact_data
+    # What of a thread state is read with every sample: computed, see `bounds`.
+    int32_t state_start
+    int32_t state_end
 
 
 cdef inline int layout_fill(Layout *layout, object source) except -1:
     """Copy the attributes of the same names from `source`; CorruptTarget if one cannot be."""
-    from tachyscope._core.bounds import check
+    from tachyscope._core.bounds import check, state_span
     check(source)
+    layout.state_start, layout.state_end = state_span(source)
+    layout.interp_thread_head = source.interp_thread_head
+    layout.interp_gil = source.interp_gil
+    layout.interp_collecting = source.interp_collecting
+    layout.runtime_collecting = source.runtime_collecting
+    layout.gil_holder = source.gil_holder
+    layout.gil_locked = source.gil_locked
+    layout.gil_switches = source.gil_switches
+    layout.exc_value = source.exc_value
+    layout.exc_previous = source.exc_previous
+    layout.thread_next = source.thread_next
+    layout.thread_prev = source.thread_prev
+    layout.thread_interp = source.thread_interp
+    layout.thread_id = source.thread_id
+    layout.thread_native_id = source.thread_native_id
+    layout.thread_unique_id = source.thread_unique_id
+    layout.thread_exception = source.thread_exception
+    layout.thread_exc_info = source.thread_exc_info
+    layout.thread_exc_state = source.thread_exc_state
     layout.thread_frame = source.thread_frame
     layout.thread_cframe = source.thread_cframe
     layout.cframe_current_frame = source.cframe_current_frame

@@ -1,5 +1,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 
+from libc.string cimport memcpy
+
 from tachyscope._core.layout cimport Layout
 from tachyscope._core.memory cimport Memory, iovec
 
@@ -11,6 +13,7 @@ cdef enum Outcome:
     FAULT = 3        # a predicted address is not mapped any more
     GONE = 4         # the process has no memory any more
     DENIED = 5       # the kernel refuses to read it
+    UNLINKED = 6     # the thread is not in the list of threads where it was
 
 
 # A range of the target's memory that is read with every sample because frames lie in it.
@@ -50,14 +53,19 @@ cdef struct Link:
 # One thread of the target: what to read for it, and its stack as of the last successful read (leaf first).
 cdef struct ThreadReader:
     uintptr_t address               # of its PyThreadState
+    uintptr_t link                  # where the list of threads points to it, 0: that does not matter
+    size_t link_offset
     uintptr_t cframes[CFRAMES]          # where its current frame was found lately (3.11, 3.12)
     RegionList stack                # data stack chunks, by address: read once, close to one instant
     RegionList scattered            # all other frames, those used last and innermost at the end: read twice
     iovec *remote
     uint32_t remote_count, remote_capacity
-    char *buffer
-    size_t buffer_size, buffer_capacity
+    char *buffer                    # what was read: `own`, or a part of what was read for several threads
+    char *own
+    size_t buffer_size, own_size
+    size_t state_offset             # of the thread state's words, in the first reading
     size_t words_offset[READINGS]   # the readings of the current frame
+    size_t cframes_offset[READINGS] # ... of the cframes with it
     uint8_t readings
     uint8_t stale                   # regions changed: lay out again before the next read
     Walked *frames
@@ -89,7 +97,10 @@ cdef struct ThreadReader:
 cdef int reader_init(ThreadReader *reader, uintptr_t address, uint32_t max_depth) noexcept nogil
 cdef void reader_clear(ThreadReader *reader) noexcept nogil
 cdef void reader_forget(ThreadReader *reader) noexcept nogil
+cdef int reader_prepare(ThreadReader *reader, Layout *layout) noexcept nogil
 cdef int reader_read(ThreadReader *reader, Memory *memory, Layout *layout) noexcept nogil
+cdef void reader_relink(ThreadReader *reader, uintptr_t link) noexcept nogil
+cdef uintptr_t reader_state(ThreadReader *reader, Layout *layout, int field) noexcept nogil
 cdef int reader_learn(ThreadReader *reader, Memory *memory, Layout *layout) noexcept nogil
 cdef void reader_be_strict(ThreadReader *reader) noexcept nogil
 cdef void reader_accept(ThreadReader *reader, Layout *layout) noexcept nogil
@@ -98,6 +109,14 @@ cdef void reader_keep_inner(ThreadReader *reader, Layout *layout, uintptr_t addr
 cdef int reader_grow_frames(ThreadReader *reader) noexcept nogil
 cdef char *reader_cframe(ThreadReader *reader, Layout *layout, int reading, uintptr_t cframe) noexcept nogil
 cdef Region *region_search(RegionList *list, uintptr_t address, size_t size) noexcept nogil
+
+
+cdef inline bint reader_is_linked(ThreadReader *reader) noexcept nogil:
+    cdef uintptr_t linked
+    if reader.link == 0:
+        return True
+    memcpy(&linked, reader.buffer + reader.link_offset, sizeof(linked))
+    return linked == reader.address
 
 
 cdef inline bint region_holds(Region *region, uintptr_t address, size_t size) noexcept nogil:

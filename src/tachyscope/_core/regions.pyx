@@ -64,7 +64,7 @@ cdef void reader_clear(ThreadReader *reader) noexcept nogil:
     free(reader.stack.items)
     free(reader.scattered.items)
     free(reader.remote)
-    free(reader.buffer)
+    free(reader.own)
     free(reader.frames)
     memset(reader, 0, sizeof(ThreadReader))
 
@@ -94,21 +94,24 @@ cdef inline int32_t _cframe_start(Layout *layout) noexcept nogil:
 
 
 cdef void _expect_words(ThreadReader *reader, Layout *layout) noexcept nogil:
-    """One reading of the current frame; through the cframe where there is one (3.11, 3.12)."""
+    """One reading of the current frame, through the cframe where there is one (3.11, 3.12); the first one with what
+    else the thread state says."""
+    cdef int32_t word = layout.thread_frame if layout.thread_cframe < 0 else layout.thread_cframe
     cdef int i
-    reader.words_offset[reader.readings] = reader.buffer_size
+    if reader.readings == 0:
+        reader.state_offset = _expect(reader, reader.address + layout.state_start, layout.state_end - layout.state_start)
+        reader.words_offset[0] = reader.state_offset + (word - layout.state_start)
+    else:
+        reader.words_offset[reader.readings] = _expect(reader, reader.address + word, 8)
+    reader.cframes_offset[reader.readings] = reader.buffer_size
     reader.readings += 1
-    if layout.thread_cframe < 0:
-        _expect(reader, reader.address + layout.thread_frame, 8)
-        return
-    _expect(reader, reader.address + layout.thread_cframe, 8)
-    for i in range(CFRAMES):
+    for i in range(CFRAMES if layout.thread_cframe >= 0 else 0):
         if reader.cframes[i]:
             _expect(reader, reader.cframes[i] + _cframe_start(layout), CFRAME_WORDS)
 
 
 cdef int _reserve_ranges(ThreadReader *reader) noexcept nogil:
-    cdef uint32_t needed = 2 * (reader.stack.count + reader.scattered.count + CFRAMES + READINGS)
+    cdef uint32_t needed = 2 * (reader.stack.count + reader.scattered.count + CFRAMES + READINGS) + 1
     cdef void *grown
     if needed > reader.remote_capacity:
         grown = realloc(reader.remote, 2 * needed * sizeof(iovec))
@@ -120,11 +123,11 @@ cdef int _reserve_ranges(ThreadReader *reader) noexcept nogil:
 
 cdef int _reserve_buffer(ThreadReader *reader) noexcept nogil:
     cdef void *grown
-    if reader.buffer_size > reader.buffer_capacity:
-        grown = realloc(reader.buffer, 2 * reader.buffer_size)
+    if reader.buffer_size > reader.own_size:
+        grown = realloc(reader.own, 2 * reader.buffer_size)
         if grown == NULL:
             return -1
-        reader.buffer, reader.buffer_capacity = <char *>grown, 2 * reader.buffer_size
+        reader.own, reader.own_size = <char *>grown, 2 * reader.buffer_size
     return 0
 
 
@@ -160,6 +163,8 @@ cdef int _lay_out(ThreadReader *reader, Layout *layout) noexcept nogil:
     if _reserve_ranges(reader) < 0:
         return -1
     reader.remote_count = reader.buffer_size = reader.readings = 0
+    if reader.link:
+        reader.link_offset = _expect(reader, reader.link, 8)
     if layout.frame_owner < 0:
         _expect_words(reader, layout)
         _expect_scattered(reader, False, False)
@@ -178,14 +183,20 @@ cdef int _lay_out(ThreadReader *reader, Layout *layout) noexcept nogil:
     return _reserve_buffer(reader)
 
 
-cdef int reader_read(ThreadReader *reader, Memory *memory, Layout *layout) noexcept nogil:
-    """Read everything that is expected; SAMPLED here means that all of it came."""
-    cdef ssize_t got
+cdef int reader_prepare(ThreadReader *reader, Layout *layout) noexcept nogil:
+    """Bring `remote`, the list of what the next read reads, up to date; -1 if there is no memory for it."""
     reader.reads += 1
     if reader.reads % LOOK_EVERY == 0:
         _tidy(reader)
-    if reader.stale and _lay_out(reader, layout) < 0:
+    return _lay_out(reader, layout) if reader.stale else 0
+
+
+cdef int reader_read(ThreadReader *reader, Memory *memory, Layout *layout) noexcept nogil:
+    """Read everything that is expected; SAMPLED here means that all of it came."""
+    cdef ssize_t got
+    if reader_prepare(reader, layout) < 0:
         return FAULT
+    reader.buffer = reader.own
     got = memory_readv(memory, reader.buffer, reader.remote, reader.remote_count)
     reader.read_ns = now_ns()
     if got == <ssize_t>reader.buffer_size:
@@ -195,6 +206,17 @@ cdef int reader_read(ThreadReader *reader, Memory *memory, Layout *layout) noexc
     if got == -EPERM:
         return DENIED
     return FAULT
+
+
+cdef void reader_relink(ThreadReader *reader, uintptr_t link) noexcept nogil:
+    """The list of threads points to this one from another place now."""
+    reader.stale = reader.stale or reader.link != link
+    reader.link = link
+
+
+cdef uintptr_t reader_state(ThreadReader *reader, Layout *layout, int field) noexcept nogil:
+    """A word of the thread state as it was read last; `field` is its offset there."""
+    return word_at(reader.buffer + reader.state_offset + (field - layout.state_start))
 
 
 # ---- where frames are ---------------------------------------------------------------------------------------------
@@ -465,7 +487,7 @@ cdef int reader_grow_frames(ThreadReader *reader) noexcept nogil:
 
 cdef char *reader_cframe(ThreadReader *reader, Layout *layout, int reading, uintptr_t cframe) noexcept nogil:
     """What was read of a cframe, from its start; NULL if it was not expected, but it will be next time."""
-    cdef char *words = reader.buffer + reader.words_offset[reading] + 8
+    cdef char *words = reader.buffer + reader.cframes_offset[reading]
     cdef int i
     for i in range(CFRAMES):
         if reader.cframes[i] == cframe:

@@ -1,0 +1,403 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""One sample of one thread: read until its stack is consistent, name its functions, find its node in the tree.
+
+Used from compiled code only.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcpy, memset
+
+from tachyscope._core.belief cimport belief_child, belief_clear, belief_count, belief_init, calls_may_be_short
+from tachyscope._core.codes cimport (
+    CHANGED, CODE_FIRST, COPIED, NO_CODE, UNREADABLE, Code,
+    codes_add, codes_clear, codes_find, codes_init, codes_validate,
+)
+from tachyscope._core.regions cimport (
+    DENIED, FAULT, GONE, INNER, MISSED, SAMPLED, TORN, UNLINKED, ThreadReader, Walked,
+    reader_accept, reader_be_strict, reader_clear, reader_forget, reader_init, reader_is_linked, reader_learn, reader_read,
+)
+from tachyscope._core.stacks cimport tree_child, tree_clear, tree_init
+from tachyscope._core.unwinder cimport reader_walk
+
+
+cdef enum:
+    ATTEMPTS = 64                  # reads for one sample; after that it counts as failed
+    VALIDATE_MAX = 256
+    ALWAYS_VALIDATE_NS = 50000     # at this interval and above every new arrival on the stack is validated
+    ARRIVAL_FRESH_NS = 1000000     # how long a validation is good for: at most this, at most 1/16 of the age
+    RESIDENT_FRESH_NS = 10000000   # ... for frames that were there in the last sample, too
+    RESIDENT_CHECK_NS = 1000000
+    CHURN_NS = 1000000000          # after an address was found reused, everything is validated for this long
+    ALWAYS = 16                    # times in a row that a function has to have been called from the same place to be ...
+    HOLD = 3                       # attempts after which the last stack of a function is taken for its stack now
+    HOLD_ALWAYS = 16               # ... or any stack
+    COUNTS_FIRST = 64              # slots
+
+
+# Frames that were certain in a read, innermost first.
+cdef struct Held:
+    Walked frames[INNER]
+    int count
+    uint64_t read_ns
+
+
+# ---- beginning and end --------------------------------------------------------------------------------------------
+
+cdef int engine_init(Engine *engine) noexcept nogil:
+    """Get ready, with `memory`, `layout` and `interval_ns` filled in; -1 if there is no memory for it."""
+    if codes_init(&engine.codes, &engine.layout) < 0 or tree_init(&engine.tree) < 0:
+        return -1
+    return belief_init(&engine.belief, &engine.tree, &engine.codes, engine.layout.frame_owner < 0)
+
+
+cdef void engine_clear(Engine *engine) noexcept nogil:
+    codes_clear(&engine.codes)
+    tree_clear(&engine.tree)
+    belief_clear(&engine.belief)
+
+
+cdef int thread_init(Thread *thread, uintptr_t address, uint32_t max_depth) noexcept nogil:
+    memset(thread, 0, sizeof(Thread))
+    return reader_init(&thread.reader, address, max_depth)
+
+
+cdef void thread_clear(Thread *thread) noexcept nogil:
+    reader_clear(&thread.reader)
+    _path_clear(&thread.path)
+
+
+# ---- the last stack -----------------------------------------------------------------------------------------------
+
+cdef int _path_reserve(Path *path, uint32_t depth) noexcept nogil:
+    cdef uint32_t capacity = 2 * depth + 64
+    cdef void *codes
+    cdef void *instrs
+    cdef void *ids
+    cdef void *nodes
+    if depth <= path.capacity:
+        return 0
+    codes = realloc(path.codes, capacity * sizeof(uintptr_t))
+    path.codes = <uintptr_t *>codes if codes else path.codes
+    instrs = realloc(path.instrs, capacity * sizeof(int64_t))
+    path.instrs = <int64_t *>instrs if instrs else path.instrs
+    ids = realloc(path.ids, capacity * sizeof(uint32_t))
+    path.ids = <uint32_t *>ids if ids else path.ids
+    nodes = realloc(path.nodes, capacity * sizeof(uint32_t))
+    path.nodes = <uint32_t *>nodes if nodes else path.nodes
+    if codes == NULL or instrs == NULL or ids == NULL or nodes == NULL:
+        return -1
+    path.capacity = capacity
+    return 0
+
+
+cdef void _path_clear(Path *path) noexcept nogil:
+    free(path.codes)
+    free(path.instrs)
+    free(path.ids)
+    free(path.nodes)
+    memset(path, 0, sizeof(Path))
+
+
+# ---- naming ---------------------------------------------------------------------------------------------------
+
+cdef int _resolve(Engine *engine, Thread *thread, uint32_t common) noexcept nogil:
+    """Give every frame beyond the common beginning its code id; TORN if what is there is no code object, or one
+    that was copied only now: the frame may have been of the one before it at that address, so it has to be there
+    in another read, after the copy."""
+    cdef uint32_t depth = thread.reader.depth, i, code_id
+    cdef int outcome = SAMPLED
+    cdef Walked *walked
+    if _path_reserve(&thread.path, depth) < 0:
+        return TORN
+    thread.path.depth = common
+    for i in range(common, depth):
+        walked = &thread.reader.frames[depth - 1 - i]
+        code_id = codes_find(&engine.codes, walked.code)
+        if code_id == NO_CODE:
+            code_id = codes_add(&engine.codes, &engine.memory, &engine.layout, walked.code)
+            if code_id == NO_CODE:
+                return TORN
+            reader_be_strict(&thread.reader)
+            outcome = TORN
+        thread.path.codes[i], thread.path.instrs[i] = walked.code, walked.instr
+        thread.path.ids[i] = code_id
+    return outcome
+
+
+cdef inline bint _due(Engine *engine, uint32_t code_id, uint64_t now, bint arrival) noexcept nogil:
+    """Whether a code object has to be looked at again before this sample may be named after it."""
+    cdef Code *code = &engine.codes.codes[code_id]
+    cdef uint64_t fresh_ns = ARRIVAL_FRESH_NS if arrival else RESIDENT_FRESH_NS
+    if code.validated_ns >= now or code_id < CODE_FIRST:
+        return False
+    if engine.codes.reused_ns and now < engine.codes.reused_ns + CHURN_NS:
+        return True
+    if arrival and engine.interval_ns >= ALWAYS_VALIDATE_NS:
+        return True
+    if (code.validated_ns - code.first_ns) / 16 < fresh_ns:
+        fresh_ns = (code.validated_ns - code.first_ns) / 16
+    return now - code.validated_ns > fresh_ns
+
+
+cdef int _validate(Engine *engine, Thread *thread, uint32_t common, uint64_t now) noexcept nogil:
+    """Look again at the code objects of this stack for which that is due, in one call."""
+    cdef uint32_t ids[VALIDATE_MAX]
+    cdef uint32_t depth = thread.reader.depth, first = common, i
+    cdef size_t count = 0
+    cdef bint churn = engine.codes.reused_ns and now < engine.codes.reused_ns + CHURN_NS
+    if churn or now > thread.path.checked_ns + RESIDENT_CHECK_NS:
+        first = 0
+        thread.path.checked_ns = now
+    for i in range(first, depth):
+        if _due(engine, thread.path.ids[depth - 1 - (i - first)], now, depth - 1 - (i - first) >= common):
+            ids[count] = thread.path.ids[depth - 1 - (i - first)]
+            count += 1
+            if count == VALIDATE_MAX:
+                break
+    if count == 0:
+        return COPIED
+    i = codes_validate(&engine.codes, &engine.memory, &engine.layout, ids, count)
+    return _bury(engine, ids, count) if i == UNREADABLE else <int>i
+
+
+cdef int _bury(Engine *engine, uint32_t *ids, size_t count) noexcept nogil:
+    """One of several code objects is not readable any more: find out which, and forget those."""
+    cdef size_t i
+    for i in range(count):
+        if codes_validate(&engine.codes, &engine.memory, &engine.layout, &ids[i], 1) == UNREADABLE:
+            engine.codes.codes[ids[i]].alive = False
+    return CHANGED
+
+
+cdef int64_t _offset(Engine *engine, uint32_t code_id, int64_t offset) noexcept nogil:
+    """Byte offset of the instruction that a frame is at; below -2 if it is not in its code."""
+    cdef Code *code = &engine.codes.codes[code_id]
+    if code_id < CODE_FIRST:
+        return 0
+    if engine.layout.frame_instr_kind == 2:
+        offset -= <int64_t>(code.address + engine.layout.code_instructions)
+    elif engine.layout.frame_instr_kind == 1:
+        offset *= 2
+    return offset if -2 <= offset < code.length else -3
+
+
+cdef uint32_t _common(Engine *engine, Thread *thread) noexcept nogil:
+    """How many frames, from the outermost, are where they were in the last sample."""
+    cdef uint32_t depth = thread.reader.depth, common = 0
+    cdef Walked *walked
+    while common < depth and common < thread.path.depth:
+        walked = &thread.reader.frames[depth - 1 - common]
+        if walked.code != thread.path.codes[common] or walked.instr != thread.path.instrs[common]:
+            break
+        common += 1
+    return common
+
+
+cdef int _intern(Engine *engine, Thread *thread, uint64_t now, uint32_t *node) noexcept nogil:
+    """From the reader's frames to a node of the tree."""
+    cdef uint32_t depth = thread.reader.depth, common = _common(engine, thread), i
+    cdef int64_t offset
+    cdef bint sure = True
+    cdef int outcome = _resolve(engine, thread, common)
+    if outcome != SAMPLED:
+        return outcome
+    if _validate(engine, thread, common, now) != COPIED:  # another code object lies there by now, or none
+        engine.counters.reused += 1
+        thread.path.depth = 0
+        return TORN
+    belief_count(&engine.belief, thread.path.nodes, common)
+    node[0] = thread.path.nodes[common - 1] if common else 0
+    for i in range(common, depth):
+        offset = _offset(engine, thread.path.ids[i], thread.path.instrs[i])
+        if offset < -2:
+            return TORN
+        if not engine.codes.codes[thread.path.ids[i]].hidden:
+            node[0] = belief_child(&engine.belief, node[0], thread.path.ids[i], <int32_t>offset, now, &sure)
+            if node[0] == 0:
+                reader_be_strict(&thread.reader)
+                return TORN
+        thread.path.nodes[i] = node[0]
+        if sure:
+            thread.path.depth = i + 1
+    engine.tree.nodes[node[0]].calls += 1  # it was there, as a caller or not: see `belief`
+    if not sure:
+        reader_be_strict(&thread.reader)
+    return SAMPLED if sure else TORN
+
+
+cdef uint32_t _parent_of(Engine *engine, Thread *thread, Held *held, int place, uint64_t now, uint32_t *code_id) noexcept nogil:
+    """The node that a frame's function had below it the last time, if that can be told; 0 if not."""
+    cdef Code *code
+    code_id[0] = codes_find(&engine.codes, held.frames[place].code)
+    if code_id[0] == NO_CODE:
+        codes_add(&engine.codes, &engine.memory, &engine.layout, held.frames[place].code)
+        return 0
+    if engine.codes.codes[code_id[0]].first_ns >= held.read_ns:  # that frame was perhaps of another one
+        code_id[0] = NO_CODE
+        return 0
+    if _due(engine, code_id[0], now, True) and codes_validate(
+            &engine.codes, &engine.memory, &engine.layout, code_id, 1) != COPIED:
+        code_id[0] = NO_CODE
+        return 0
+    code = &engine.codes.codes[code_id[0]]
+    if code.thread != thread.reader.address:
+        return 0
+    if place == 0 and code.last_parent:
+        return code.last_parent
+    return code.parent if code.parent_times >= ALWAYS and not code.recursive else 0
+
+
+cdef int _recall(Engine *engine, Thread *thread, Held *held, uint64_t now, uint32_t *node) noexcept nogil:
+    """The innermost frames that were certain, on the stack that the outermost of them had below it the last time."""
+    cdef uint32_t ids[INNER]
+    cdef int64_t offset
+    cdef int i, base
+    cdef bint sure = True
+    node[0] = 0
+    for base in range(held.count):
+        node[0] = _parent_of(engine, thread, held, base, now, &ids[base])
+        if node[0] or ids[base] == NO_CODE:
+            break
+    if node[0] == 0 or engine.tree.nodes[node[0]].depth + base + 1 > thread.reader.max_depth:
+        return TORN
+    for i in range(base, -1, -1):
+        if engine.codes.codes[ids[i]].hidden:
+            continue
+        offset = _offset(engine, ids[i], held.frames[i].instr)
+        node[0] = 0 if offset < -2 else belief_child(&engine.belief, node[0], ids[i], <int32_t>offset, now, &sure)
+        if node[0] == 0 or not sure:
+            return TORN
+    engine.counters.recalled += 1
+    return SAMPLED
+
+
+cdef void _remember(Engine *engine, Thread *thread, uint32_t node) noexcept nogil:
+    """Keep what `_recall` will want to know of a stack that was seen whole."""
+    cdef Code *code
+    cdef int level
+    for level in range(INNER):
+        if node == 0:
+            break
+        code = &engine.codes.codes[engine.tree.nodes[node].code]
+        node = engine.tree.nodes[node].parent
+        if code.thread != thread.reader.address:
+            code.thread, code.last_parent, code.parent = thread.reader.address, 0, 0
+        if level == 0:
+            code.last_parent = node
+        code.parent_times = code.parent_times + 1 if code.parent == node else 0
+        code.parent = node
+
+
+cdef int _attempt(Engine *engine, Thread *thread, bint is_read, uint32_t *node) noexcept nogil:
+    cdef int outcome = SAMPLED if is_read else reader_read(&thread.reader, &engine.memory, &engine.layout)
+    if outcome == SAMPLED and not reader_is_linked(&thread.reader):
+        return UNLINKED
+    if outcome == SAMPLED:
+        outcome = reader_walk(&thread.reader, &engine.layout)
+    if outcome == SAMPLED:
+        outcome = _intern(engine, thread, thread.reader.read_ns, node)
+    if outcome == TORN:
+        engine.counters.torn += 1
+    elif outcome == MISSED:
+        engine.counters.mispredicted += 1
+        thread.reader.code_type = engine.codes.code_type
+        reader_learn(&thread.reader, &engine.memory, &engine.layout)
+    elif outcome == FAULT:
+        engine.counters.faults += 1
+        reader_forget(&thread.reader)
+    return outcome
+
+
+cdef int _persist(Engine *engine, Thread *thread, bint is_read, uint32_t *node) noexcept nogil:
+    """What the first attempt found current is what this sample is about, even if its callers could not be read:
+    short chains of calls (to 3.10) and of generators seldom can, and to take the next stack that can would favour
+    long ones. So wait for a stack of the same function, for some attempts; then take the one that it had the last
+    time. If nothing was called meanwhile there is no such excuse."""
+    cdef uint32_t attempt
+    cdef int outcome = FAULT
+    cdef bint moved = False
+    cdef uint32_t hold = HOLD_ALWAYS if calls_may_be_short(&engine.belief) else HOLD
+    cdef Held held
+    held.count = 0
+    for attempt in range(ATTEMPTS):
+        outcome = _attempt(engine, thread, is_read and attempt == 0, node)
+        if held.count == 0:
+            held.count, held.read_ns = thread.reader.inner_count, thread.reader.read_ns
+            memcpy(held.frames, thread.reader.inner, sizeof(held.frames))
+        if outcome == GONE or outcome == DENIED or outcome == UNLINKED:
+            break
+        if outcome == SAMPLED and (held.count == 0 or _is_of(engine, node[0], &held) or attempt >= hold):
+            if node[0] and (thread.reader.scattered.count or engine.layout.frame_stack_top_kind < 0):
+                _remember(engine, thread, node[0])
+            break
+        thread.reader.agreed = False
+        moved = moved or not thread.reader.stayed or thread.reader.inner[0].address != held.frames[0].address
+        if moved and attempt >= HOLD and _recall(engine, thread, &held, thread.reader.read_ns, node) == SAMPLED:
+            return SAMPLED
+    return outcome
+
+
+cdef inline bint _is_of(Engine *engine, uint32_t node, Held *held) noexcept nogil:
+    return node and engine.codes.codes[engine.tree.nodes[node].code].address == held.frames[0].code
+
+
+cdef int engine_sample(Engine *engine, Thread *thread, bint is_read, uint32_t *node) noexcept nogil:
+    """Take one sample of a thread: SAMPLED and the node of its stack, or why there is none. `is_read` says that
+    the first read was done already."""
+    cdef uint64_t torn = engine.counters.torn
+    cdef int outcome
+    engine.belief.reader = &thread.reader
+    outcome = _persist(engine, thread, is_read, node)
+    engine.counters.retried += engine.counters.torn != torn
+    if outcome == SAMPLED:
+        reader_accept(&thread.reader, &engine.layout)
+    return outcome
+
+
+cdef uint32_t engine_special(Engine *engine, uint32_t node, uint32_t code) noexcept nogil:
+    """The node of a special frame, CODE_GC or CODE_NATIVE, under another node."""
+    cdef uint32_t child = tree_child(&engine.tree, node, code, 0)
+    engine.tree.nodes[child].believed = True
+    engine.tree.nodes[child].depth = engine.tree.nodes[node].depth + 1
+    return child
+
+
+# ---- samples by node ----------------------------------------------------------------------------------------------
+
+cdef int _counts_grow(Counts *counts) noexcept nogil:
+    cdef Counts grown
+    cdef uint32_t i
+    grown.slots, grown.used = 2 * counts.slots if counts.slots else COUNTS_FIRST, 0
+    grown.nodes = <uint32_t *>calloc(grown.slots, sizeof(uint32_t))
+    grown.samples = <uint64_t *>calloc(grown.slots, sizeof(uint64_t))
+    if grown.nodes == NULL or grown.samples == NULL:
+        counts_clear(&grown)
+        return -1
+    for i in range(counts.slots):
+        if counts.samples[i]:
+            counts_add(&grown, counts.nodes[i], counts.samples[i])
+    counts_clear(counts)
+    counts[0] = grown
+    return 0
+
+
+cdef int counts_add(Counts *counts, uint32_t node, uint64_t samples) noexcept nogil:
+    cdef uint32_t slot
+    if samples == 0:
+        return 0
+    if 2 * counts.used >= counts.slots and _counts_grow(counts) < 0:
+        return -1
+    slot = (node * <uint32_t>0x9E3779B1) & (counts.slots - 1)
+    while counts.samples[slot] and counts.nodes[slot] != node:
+        slot = (slot + 1) & (counts.slots - 1)
+    counts.used += counts.samples[slot] == 0
+    counts.nodes[slot] = node
+    counts.samples[slot] += samples
+    return 0
+
+
+cdef void counts_clear(Counts *counts) noexcept nogil:
+    free(counts.nodes)
+    free(counts.samples)
+    memset(counts, 0, sizeof(Counts))
