@@ -63,6 +63,8 @@ HEADERS = (  # those that exist in a version are included, in this order
     "internal/pycore_pystate.h",
     "internal/pycore_runtime.h",
     "internal/pycore_interp.h",
+    "internal/pycore_object.h",
+    "internal/pycore_dict.h",
     "internal/pycore_frame.h",
     "internal/pycore_interpframe.h",
     "internal/pycore_interpframe_structs.h",
@@ -97,6 +99,12 @@ static int lowest_bit(const PyASCIIObject *object, int width)
 
 #define SHIFT(member, width) ({ PyASCIIObject object; memset(&object, 0, sizeof object); \
     object.state.member = (1u << width) - 1; lowest_bit(&object, width); })
+#define FLAG(flag) __builtin_ctzll(flag)
+#define BEFORE(function) ({ void *object = (void *)0x1000; (char *)object - (char *)function(object); })
+
+/* The keys of a dict up to 3.10, which no installed header defines; tests compare with live interpreters. */
+struct old_keys { Py_ssize_t references, size; void *lookup; Py_ssize_t usable, entries; char indices[]; };
+struct old_entry { Py_hash_t hash; void *key, *value; };
 
 int main(void)
 {
@@ -135,6 +143,14 @@ EVERYWHERE = {
     "unicode_ascii_shift": "SHIFT(ascii, 1)",
     "unicode_ascii_data": "sizeof(PyASCIIObject)",
     "unicode_compact_data": "sizeof(PyCompactUnicodeObject)",
+    "type_basicsize": "OFFSET(PyTypeObject, tp_basicsize)",
+    "type_flags": "OFFSET(PyTypeObject, tp_flags)",
+    "type_dictoffset": "OFFSET(PyTypeObject, tp_dictoffset)",
+    "type_str_shift": "FLAG(Py_TPFLAGS_UNICODE_SUBCLASS)",
+    "type_dict_shift": "FLAG(Py_TPFLAGS_DICT_SUBCLASS)",
+    "dict_used": "OFFSET(PyDictObject, ma_used)",
+    "dict_keys": "OFFSET(PyDictObject, ma_keys)",
+    "dict_values": "OFFSET(PyDictObject, ma_values)",
 }
 UNTIL_312 = {
     "runtime_interp_main": "OFFSET(_PyRuntimeState, interpreters.main)",
@@ -147,6 +163,14 @@ UNTIL_310 = {
     "frame_previous": "OFFSET(PyFrameObject, f_back)",
     "frame_instr": "OFFSET(PyFrameObject, f_lasti)",
     "code_bytecode": "OFFSET(PyCodeObject, co_code)",
+    "keys_size": "OFFSET(struct old_keys, size)",
+    "keys_entries": "OFFSET(struct old_keys, entries)",
+    "keys_indices": "OFFSET(struct old_keys, indices)",
+    "entry_size": "sizeof(struct old_entry)",
+    "entry_hash": "OFFSET(struct old_entry, hash)",
+    "entry_key": "OFFSET(struct old_entry, key)",
+    "entry_value": "OFFSET(struct old_entry, value)",
+    "values_items": "0",  # there is no structure, only an array
 }
 FROM_311 = {
     "interp_thread_head": "OFFSET(PyInterpreterState, threads.head)",
@@ -157,6 +181,21 @@ FROM_311 = {
     "code_qualname": "OFFSET(PyCodeObject, co_qualname)",
     "code_linetable": "OFFSET(PyCodeObject, co_linetable)",
     "code_instructions": "OFFSET(PyCodeObject, co_code_adaptive)",
+    "type_cached_keys": "OFFSET(PyHeapTypeObject, ht_cached_keys)",
+    "type_managed_dict_shift": "FLAG(Py_TPFLAGS_MANAGED_DICT)",
+    "keys_log2_index_bytes": "OFFSET(PyDictKeysObject, dk_log2_index_bytes)",
+    "keys_kind": "OFFSET(PyDictKeysObject, dk_kind)",
+    "keys_kind_general": "DICT_KEYS_GENERAL",
+    "keys_entries": "OFFSET(PyDictKeysObject, dk_nentries)",
+    "keys_indices": "OFFSET(PyDictKeysObject, dk_indices)",
+    "entry_size": "sizeof(PyDictKeyEntry)",
+    "entry_hash": "OFFSET(PyDictKeyEntry, me_hash)",
+    "entry_key": "OFFSET(PyDictKeyEntry, me_key)",
+    "entry_value": "OFFSET(PyDictKeyEntry, me_value)",
+    "str_entry_size": "sizeof(PyDictUnicodeEntry)",
+    "str_entry_key": "OFFSET(PyDictUnicodeEntry, me_key)",
+    "str_entry_value": "OFFSET(PyDictUnicodeEntry, me_value)",
+    "values_items": "OFFSET(PyDictValues, values)",
 }
 CFRAMES = {
     "thread_cframe": "OFFSET(PyThreadState, cframe)",
@@ -169,6 +208,21 @@ FROM_313 = {
     "thread_frame": "OFFSET(PyThreadState, current_frame)",
     "frame_code": "OFFSET(struct _PyInterpreterFrame, f_executable)",
     "frame_instr": "OFFSET(struct _PyInterpreterFrame, instr_ptr)",
+    "type_inline_values_shift": "FLAG(Py_TPFLAGS_INLINE_VALUES)",
+    "values_capacity": "OFFSET(PyDictValues, capacity)",
+    "values_valid": "OFFSET(PyDictValues, valid)",
+}
+TAGGED = "(PyDictOrValues){.values = (char *)0x1001}"
+MANAGED_DICT = {  # by minor version, how the values of attributes are found before an object
+    11: {
+        "managed_dict_before": "BEFORE(_PyObject_ManagedDictPointer)",
+        "managed_values_before": "BEFORE(_PyObject_ValuesPointer)",
+    },
+    12: {
+        "managed_dict_before": "BEFORE(_PyObject_DictOrValuesPointer)",
+        "managed_values_tag": f"_PyDictOrValues_IsValues({TAGGED})",
+        "managed_values_bias": f"(char *)_PyDictOrValues_GetValues({TAGGED}) - (char *)0x1001",
+    },
 }
 
 
@@ -292,6 +346,9 @@ def expressions(minor: int) -> dict[str, str]:
     else:
         result = EVERYWHERE | FROM_311 | FROM_313
     result |= _shared_state(minor)
+    result["interp_modules"] = f"OFFSET(PyInterpreterState, {'modules' if minor <= 11 else 'imports.modules'})"
+    if minor >= 11:
+        result |= MANAGED_DICT.get(minor, {"managed_dict_before": "BEFORE(_PyObject_ManagedDictPointer)"})
     if minor == 11:
         result["frame_is_entry"] = "OFFSET(struct _PyInterpreterFrame, is_entry)"
     if minor >= 12:
@@ -354,7 +411,7 @@ def run_probe(python: Interpreter, wanted: dict[str, str], defines: Sequence[str
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "probe.c"
         path.write_text(source)
-        flags = [f"-I{python.include}", f"-I{python.include / 'internal'}", "-DPy_BUILD_CORE=1", "-w"]
+        flags = [f"-I{python.include}", f"-I{python.include / 'internal'}", "-DPy_BUILD_CORE=1", "-DNDEBUG=1", "-w"]
         # Debian keeps pyconfig.h in a directory for each architecture beside that of the headers.
         flags += ["-idirafter", str(python.include.parent)]
         compiler = os.environ.get("CC", "cc").split()

@@ -23,7 +23,8 @@ class Layout:
     Field prefixes: `runtime` = `_PyRuntimeState`, `interp` = `PyInterpreterState`, `gil` =
     `struct _gil_runtime_state`, `exc` = `_PyErr_StackItem`, `thread` = `PyThreadState`, `cframe` = `_PyCFrame`
     (3.11, 3.12), `frame` = `PyFrameObject` (3.8 to 3.10) or `_PyInterpreterFrame` (3.11+), `code` =
-    `PyCodeObject`, `object`/`var`/`type`/`bytes`/`unicode` = the object structures of these names.
+    `PyCodeObject`, `object`/`var`/`type`/`bytes`/`unicode`/`dict` = the object structures of these names, `keys` =
+    `PyDictKeysObject`, `values` = `PyDictValues`, `entry` = `PyDictKeyEntry`, `str_entry` = `PyDictUnicodeEntry`.
     """
 
     # _PyRuntimeState
@@ -38,6 +39,7 @@ class Layout:
     interp_thread_head: int
     interp_gil: int  # pointer to its GIL (3.12+)
     interp_collecting: int  # int32 (3.9+)
+    interp_modules: int  # pointer to the dict `sys.modules`
     # struct _gil_runtime_state
     gil_holder: int  # the thread that has or had it last
     gil_locked: int  # int32: 1 while a thread has it
@@ -94,6 +96,40 @@ class Layout:
     unicode_ascii_shift: int
     unicode_ascii_data: int  # where the characters of a compact ASCII string start
     unicode_compact_data: int  # where those of any other compact string start
+    # types
+    type_basicsize: int
+    type_flags: int
+    type_dictoffset: int  # of the pointer to its dict in an instance; 0 or negative: elsewhere
+    type_cached_keys: int  # pointer to the keys that the dicts of all instances share (heap types, 3.11+)
+    type_str_shift: int  # position in the flags of the bit that `str` and its subclasses have
+    type_dict_shift: int  # the same for `dict`
+    type_managed_dict_shift: int  # the dict of an instance lies before the object (3.11+)
+    type_inline_values_shift: int  # the values of its attributes may lie after the object (3.13+)
+    # dicts
+    dict_used: int  # number of items
+    dict_keys: int  # pointer to `keys`
+    dict_values: int  # pointer to `values`, null where the values lie in the keys' entries
+    keys_size: int  # number of indices (3.8 to 3.10); what says how much room they take
+    keys_log2_index_bytes: int  # one byte: the same as a power of two, in bytes (3.11+)
+    keys_kind: int  # one byte (3.11+)
+    keys_kind_general: int  # the kind with an `entry` for each key; the others have a `str_entry`
+    keys_entries: int  # number of entries in use; deleted ones, with a null value, are among them
+    keys_indices: int  # where the indices start, after which come the entries
+    entry_size: int
+    entry_hash: int
+    entry_key: int
+    entry_value: int
+    str_entry_size: int  # 3.11+, as all `str_entry`
+    str_entry_key: int
+    str_entry_value: int
+    values_items: int  # where the pointers to the values start, in the order of the keys' entries
+    values_capacity: int  # one byte: the number of these pointers (3.13+)
+    values_valid: int  # one byte: 0 when inline values are no longer those of the object (3.13+)
+    # instances with a managed dict: bytes before the object
+    managed_dict_before: int  # where the pointer to the dict lies (3.11+)
+    managed_values_before: int  # where that to the values lies (3.11)
+    managed_values_tag: int  # bit that makes a pointer to the dict one to the values (3.12)
+    managed_values_bias: int  # what has to be added to such a pointer (3.12)
 
 
 INSTR_BYTE_INDEX = 0

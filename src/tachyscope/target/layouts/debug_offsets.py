@@ -36,6 +36,7 @@ SOURCES: dict[str, tuple[str, str, int]] = {
     "interp_id": ("interpreter_state", "id", 8),
     "interp_thread_head": ("interpreter_state", "threads_head", 8),
     "interp_gil": ("interpreter_state", "ceval_gil", 8),
+    "interp_modules": ("interpreter_state", "imports_modules", 8),
     "thread_next": ("thread_state", "next", 8),
     "thread_prev": ("thread_state", "prev", 8),
     "thread_interp": ("thread_state", "interp", 8),
@@ -59,6 +60,9 @@ SOURCES: dict[str, tuple[str, str, int]] = {
     "unicode_length": ("unicode_object", "length", 8),
     "unicode_state": ("unicode_object", "state", 4),
     "unicode_ascii_data": ("unicode_object", "asciiobject_size", 0),
+    "type_flags": ("type_object", "tp_flags", 8),
+    "dict_keys": ("dict_object", "ma_keys", 8),
+    "dict_values": ("dict_object", "ma_values", 8),
 }
 """`Layout` field -> section, word, and bytes that the thing at this offset takes inside its structure."""
 
