@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,10 +80,30 @@ def command_line(pid: int) -> tuple[str, ...]:
 
 def namespace_pid(pid: int) -> int:
     """Return the pid that the process itself sees: that of its innermost pid namespace."""
-    for line in _read(pid, "status").splitlines():
+    return _namespace_ids(pid, "status")[-1]
+
+
+def thread_ids(pid: int) -> dict[int, int]:
+    """Return the id of each thread in the process's innermost pid namespace, with the id that we know it by."""
+    try:
+        tids = [int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir()]
+    except OSError as error:
+        raise translate(error, pid) from None
+    if len(_namespace_ids(pid, "status")) == 1:  # all threads of a process are in the same namespaces
+        return dict(zip(tids, tids, strict=True))
+    found = {}
+    for tid in tids:
+        with suppress(TargetNotFound):
+            found[_namespace_ids(pid, f"task/{tid}/status")[-1]] = tid
+    return found
+
+
+def _namespace_ids(pid: int, name: str) -> list[int]:
+    """Return the ids in a status file: in our namespace, in the next one below it, and so on."""
+    for line in _read(pid, name).splitlines():
         if line.startswith(b"NSpid:"):
-            return int(line.split()[-1])
-    return pid  # a kernel without pid namespaces
+            return [int(word) for word in line.split()[1:]]
+    return [pid]  # a kernel without pid namespaces
 
 
 def thread_name(pid: int, tid: int) -> str:

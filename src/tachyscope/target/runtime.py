@@ -102,7 +102,7 @@ class _MappedFile:
         return any("x" in mapping.permissions for mapping in self.mappings)
 
 
-class _Memory:
+class Memory:
     """A reader with our errors; `pid` is only for their text."""
 
     def __init__(self, pid: int, read: Reader) -> None:
@@ -150,7 +150,7 @@ def find_runtime(pid: int, read: Reader) -> Runtime:
 
 def _try_to_find(pid: int, read: Reader, identity: Identity) -> Runtime | TachyscopeError:
     try:
-        return _find(_Memory(pid, read), process.read_maps(pid), identity)
+        return _find(Memory(pid, read), process.read_maps(pid), identity)
     except TachyscopeError as error:
         return error
 
@@ -181,7 +181,7 @@ def _has_changed(pid: int, identity: Identity) -> bool:
         return True
 
 
-def _find(memory: _Memory, mappings: Sequence[Mapping], identity: Identity) -> Runtime:
+def _find(memory: Memory, mappings: Sequence[Mapping], identity: Identity) -> Runtime:
     files = _mapped_files(mappings)
     if not files:
         raise NotPython(f"process {memory.pid} has no memory map", "it is a kernel thread or has ended")
@@ -224,7 +224,7 @@ def _reject_old_versions(files: Iterable[_MappedFile]) -> None:
 class _Search:
     """One search of one process; `problem` is the first error that hid something."""
 
-    def __init__(self, memory: _Memory, mappings: Sequence[Mapping], identity: Identity) -> None:
+    def __init__(self, memory: Memory, mappings: Sequence[Mapping], identity: Identity) -> None:
         self._memory = memory
         self._mappings = mappings
         self._identity = identity
@@ -297,7 +297,7 @@ def _has_library(files: Iterable[_MappedFile]) -> bool:
     return any(is_libpython(file.name) for file in files)
 
 
-def _read_debug_offsets(memory: _Memory, address: int) -> debug_offsets.DebugOffsets | None:
+def _read_debug_offsets(memory: Memory, address: int) -> debug_offsets.DebugOffsets | None:
     """Return the debug offsets at an address, or None if there is no cookie."""
     header = memory.read(address, debug_offsets.HEADER_SIZE_BYTES)
     if not header.startswith(debug_offsets.COOKIE):
@@ -305,7 +305,7 @@ def _read_debug_offsets(memory: _Memory, address: int) -> debug_offsets.DebugOff
     return debug_offsets.decode(memory.read(address, debug_offsets.size_bytes(header)))
 
 
-def _scan_for_cookie(memory: _Memory, file: _MappedFile) -> Iterator[int]:
+def _scan_for_cookie(memory: Memory, file: _MappedFile) -> Iterator[int]:
     """Yield the addresses in the data of a file where valid debug offsets lie (3.13+): it may be stripped."""
     left = MAX_SCAN_BYTES
     for mapping in file.mappings:
@@ -317,7 +317,7 @@ def _scan_for_cookie(memory: _Memory, file: _MappedFile) -> Iterator[int]:
             yield from _scan_chunk(memory, start, min(_SCAN_CHUNK_BYTES, end - start))
 
 
-def _scan_chunk(memory: _Memory, start: int, size: int) -> Iterator[int]:
+def _scan_chunk(memory: Memory, start: int, size: int) -> Iterator[int]:
     data = memory.read(start, size)
     # The structure is aligned, so the cookie cannot lie across two chunks.
     for match in re.finditer(re.escape(debug_offsets.COOKIE), data):
@@ -470,7 +470,7 @@ def _remember_mapped(file: _MappedFile, analysis: FileFacts) -> None:
 
 def main_interpreter(runtime: Runtime, read: Reader) -> int:
     """Return the address of the main interpreter's `PyInterpreterState`, 0 while there is none."""
-    memory, layout = _Memory(runtime.pid, read), runtime.layout
+    memory, layout = Memory(runtime.pid, read), runtime.layout
     if layout.runtime_interp_main != ABSENT:
         return memory.word(runtime.address + layout.runtime_interp_main)
     head = memory.word(runtime.address + layout.runtime_interp_head)
@@ -486,7 +486,7 @@ def threads(runtime: Runtime, read: Reader, interpreter: int) -> list[ThreadStat
     Threads come and go while the list is read; a list that makes no sense is read again before that is an
     error.
     """
-    memory = _Memory(runtime.pid, read)
+    memory = Memory(runtime.pid, read)
     for _ in range(LIST_ATTEMPTS - 1):
         with suppress(CorruptTarget):
             return _read_threads(memory, runtime.layout, interpreter)
@@ -503,7 +503,7 @@ def main_thread(runtime: Runtime, read: Reader) -> int:
     if not found:
         return 0
     if runtime.layout.runtime_main_thread != ABSENT:
-        wanted = _Memory(runtime.pid, read).word(runtime.address + runtime.layout.runtime_main_thread)
+        wanted = Memory(runtime.pid, read).word(runtime.address + runtime.layout.runtime_main_thread)
         matching = [thread.address for thread in found if thread.thread_id == wanted]
     else:
         wanted = process.namespace_pid(runtime.pid)
@@ -511,7 +511,7 @@ def main_thread(runtime: Runtime, read: Reader) -> int:
     return (matching or [found[-1].address])[-1]
 
 
-def _read_threads(memory: _Memory, layout: Layout, interpreter: int) -> list[ThreadState]:
+def _read_threads(memory: Memory, layout: Layout, interpreter: int) -> list[ThreadState]:
     head = memory.word(interpreter + layout.interp_thread_head)
     result = []
     for address in _walk(memory, head, layout.thread_next, MAX_THREADS):
@@ -524,7 +524,7 @@ def _read_threads(memory: _Memory, layout: Layout, interpreter: int) -> list[Thr
     return result
 
 
-def _walk(memory: _Memory, head: int, next_offset: int, limit: int) -> Iterator[int]:
+def _walk(memory: Memory, head: int, next_offset: int, limit: int) -> Iterator[int]:
     """Yield the addresses in a linked list; `CorruptTarget` for a cycle or more than `limit`."""
     seen: set[int] = set()
     address = head
