@@ -11,7 +11,7 @@ from tachyscope.errors import TargetGone, UsageError
 from tachyscope.formats import FORMATS, load
 from tachyscope.formats.files import render, write_whole
 from tachyscope.profile.model import Profile
-from tachyscope.recorder import Recorder
+from tachyscope.recorder import Mode, Recorder, Sampling
 from tachyscope.target import launch as _launch
 
 DEFAULT_INTERVAL_US = 100.0
@@ -42,7 +42,7 @@ class Session:
     def sample(self, seconds: float | None = None) -> int:
         """Sample for `seconds`, or until the target ends; may be called again. Returns the samples so far.
 
-        The main thread is sampled. A target that ends is no error: what was sampled stays.
+        A target that ends is no error: what was sampled stays.
         """
         self._recorder.sample(seconds)
         return self._recorder.samples
@@ -59,26 +59,46 @@ class Session:
             self.process.wait()
 
 
-def attach(pid: int, *, interval_us: float = DEFAULT_INTERVAL_US) -> Session:
+def attach(
+    pid: int,
+    *,
+    interval_us: float = DEFAULT_INTERVAL_US,
+    all_threads: bool = False,
+    mode: str = "wall",
+    gc: bool = True,
+) -> Session:
     """Return a session for the running process `pid`, to be sampled every `interval_us` microseconds.
+
+    The main thread is sampled, or `all_threads` of all interpreters. `mode` says which samples count: all ("wall"),
+    those of threads on a CPU ("cpu"), that hold the GIL ("gil"), or with an exception that is being raised or handled
+    ("exception"). With `gc` a thread that collects garbage has a frame `<GC>`.
 
     Raises `TargetNotFound`, `PermissionDenied`, `NotPython`, `UnsupportedPython` or `CorruptTarget`.
     """
-    recorder = Recorder(pid, _interval_ns(interval_us))
+    recorder = Recorder(pid, _sampling(interval_us, all_threads, mode, gc))
     recorder.attach()
     return Session(recorder)
 
 
-def launch(command: Sequence[str], *, interval_us: float = DEFAULT_INTERVAL_US) -> Session:
+def launch(
+    command: Sequence[str],
+    *,
+    interval_us: float = DEFAULT_INTERVAL_US,
+    all_threads: bool = False,
+    mode: str = "wall",
+    gc: bool = True,
+) -> Session:
     """Start `command`, which runs Python, and return a session for it once its interpreter can be read.
+
+    The options are those of `attach`.
 
     Raises `TargetNotFound` if it cannot be started, `TargetGone` if it ended without running Python.
     """
     if isinstance(command, str) or not command:
         raise UsageError("launch needs a command as a list of words", 'for example ["python", "app.py"]')
-    interval_ns = _interval_ns(interval_us)
+    sampling = _sampling(interval_us, all_threads, mode, gc)
     process = _launch.start(list(command))
-    recorder = Recorder(process.pid, interval_ns)
+    recorder = Recorder(process.pid, sampling)
     session = Session(recorder, process)
     try:
         if not recorder.wait_for_python():
@@ -103,6 +123,12 @@ def export(profile: Profile, name: str, path: str | Path, **options: object) -> 
     except TypeError as error:
         raise UsageError(f"format {name!r} does not have these options", str(error)) from None
     write_whole(Path(path), render(exporter, profile, chosen))
+
+
+def _sampling(interval_us: float, all_threads: bool, mode: str, gc: bool) -> Sampling:
+    if mode.upper() not in Mode.__members__:
+        raise UsageError(f"no mode {mode!r}", f"there are {', '.join(Mode.__members__).lower()}")
+    return Sampling(_interval_ns(interval_us), all_threads, Mode[mode.upper()], gc)
 
 
 def _interval_ns(interval_us: float) -> int:

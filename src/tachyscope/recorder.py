@@ -6,18 +6,24 @@ made: until then it is not needed, and a run starts quicker.
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
 
 from tachyscope._core.memory import Reader
-from tachyscope._core.sampler import TARGET_DENIED, TARGET_FAULTS, TARGET_GONE, Sampler
-from tachyscope.errors import NotPython, TachyscopeError, TargetGone, TargetNotFound
+from tachyscope._core.sampler import TARGET_DENIED, TARGET_FAULTS, TARGET_GONE, THREADS_NEW, Sampler
+from tachyscope.errors import NotPython, TachyscopeError, TargetGone, TargetNotFound, UnsupportedPython
 from tachyscope.target import process, runtime
 
 if TYPE_CHECKING:
-    from tachyscope.profile.model import Accuracy, Profile
+    from tachyscope._core.counts import ThreadCounts
+    from tachyscope.profile.builder import Harvest
+    from tachyscope.profile.model import Accuracy, Profile, ThreadInfo
+    from tachyscope.roster import Roster
 
 SLICE_NS = 50_000_000
 """The core samples this long at a stretch; then signals are handled and the target is looked at."""
@@ -28,12 +34,30 @@ SLICES_PER_LOOK = 10
 MAX_DEPTH = 20_000
 """Frames of a stack that are kept; of a deeper one the innermost."""
 
-_COUNTED = ("hits", "missed", "samples", "failed", "retried", "truncated", "recalled", "empty")
+_COUNTED = ("hits", "missed", "samples", "failed", "left_out", "retried", "truncated", "recalled", "empty")
 _FIRST_POLL_S = 0.0003
 _LAST_POLL_S = 0.02
 
 Stop = Callable[[], bool]
-_Raw = tuple[list[Any], list[Any], list[int], tuple[int, int]]  # code objects, nodes, counts, version of Python
+
+
+class Mode(Enum):
+    """Which samples count: the values are the core's."""
+
+    WALL = 0
+    CPU = 1
+    GIL = 2
+    EXCEPTION = 3
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What is sampled, and how often: `all_threads` of all interpreters or the main one, `gc` with `<GC>` frames."""
+
+    interval_ns: int
+    all_threads: bool = False
+    mode: Mode = Mode.WALL
+    gc: bool = True
 
 
 def _never() -> bool:
@@ -41,22 +65,24 @@ def _never() -> bool:
 
 
 class Recorder:
-    """Samples the main thread of process `pid` every `interval_ns` nanoseconds.
+    """Samples process `pid` as `sampling` says.
 
     Use `wait_for_python` (a process that was just started) or `attach` (one that runs), then `sample`, then
     `profile`. Not for use from several threads.
     """
 
-    def __init__(self, pid: int, interval_ns: int) -> None:
+    def __init__(self, pid: int, sampling: Sampling) -> None:
         self.pid = pid
-        self.interval_ns = interval_ns
+        self.sampling = sampling
         self.gone = False  # the process ended, or is no Python any more
         self._reader = Reader(pid)
         self._runtime: runtime.Runtime | None = None
         self._version_text = ""
+        self._main_tid = pid  # as the target sees it
         self._command: tuple[str, ...] = ()
         self._sampler: Sampler | None = None
-        self._harvests: list[_Raw] = []
+        self._roster: Roster | None = None  # with all threads only
+        self._harvests: list[Harvest] = []
         self._totals = dict.fromkeys(_COUNTED, 0)
         self._sampled_ns = 0
         self._cpu_s = 0.0
@@ -75,6 +101,7 @@ class Recorder:
         self._version_text = self._runtime.version_text
         with suppress(TachyscopeError):
             self._command = process.command_line(self.pid)
+            self._main_tid = process.namespace_pid(self.pid) if self.sampling.all_threads else self.pid
 
     def attach(self) -> None:
         """Make a process that runs already ready to be sampled; raises also `NotPython` if it has no thread."""
@@ -106,22 +133,49 @@ class Recorder:
         return False
 
     def start(self) -> bool:
-        """Make a sampler for the main thread, if there is one already."""
+        """Make a sampler for the main thread, or all, if there is one already; or bring it up to date."""
         assert self._runtime is not None
         thread = runtime.main_thread(self._runtime, self._reader)
         if not thread:
             return False
+        interpreters = runtime.interpreters(self._runtime, self._reader)
         if self._sampler is None:
-            self._sampler = Sampler(
-                self.pid,
-                self._runtime.layout,
-                thread,
-                interval_ns=self.interval_ns,
-                max_depth=MAX_DEPTH,
-                memory_fd=self._reader.fd,
-            )
-        self._sampler.retarget(thread)
+            self._sampler = self._make_sampler(thread, interpreters)
+        elif not self.sampling.all_threads:
+            self._sampler.retarget(thread)
+        self._sampler.set_interpreters(interpreters)
         return True
+
+    def _make_sampler(self, thread: int, interpreters: list[tuple[int, int]]) -> Sampler:
+        assert self._runtime is not None
+        if self._runtime.free_threaded and self.sampling.mode is Mode.GIL:
+            raise UnsupportedPython(
+                f"process {self.pid} runs a free-threaded Python, which has no GIL", "use another --mode"
+            )
+        sampler = Sampler(
+            self.pid,
+            self._runtime.layout,
+            0 if self.sampling.all_threads else thread,
+            interval_ns=self.sampling.interval_ns,
+            max_depth=MAX_DEPTH,
+            memory_fd=self._reader.fd,
+            interpreters=interpreters,
+            mode=self.sampling.mode.value,
+            gc=self.sampling.gc,
+        )
+        if self.sampling.all_threads:
+            from tachyscope.roster import Roster
+
+            self._roster = Roster(self._runtime, self._reader)
+        else:
+            self._watch(sampler, [(thread, process.open_stat(self.pid))])
+        return sampler
+
+    def _watch(self, sampler: Sampler, found: Iterable[tuple[int, int]]) -> None:
+        """Let the core look at what threads do."""
+        for address, descriptor in found:
+            if not sampler.watch_thread(address, descriptor):
+                os.close(descriptor)
 
     # ---- sampling ----
 
@@ -153,6 +207,11 @@ class Recorder:
         if reason == TARGET_FAULTS and not self._is_same():
             self._sampler.forgive_faults()
             return False
+        if reason == THREADS_NEW and self._roster is not None:
+            self._roster.arrive(self._sampler.new_threads())
+            return True
+        if self._roster is not None:
+            self._watch(self._sampler, self._roster.settled())
         self._slices += 1
         if self._slices % SLICES_PER_LOOK == 0:
             with suppress(TachyscopeError):
@@ -189,13 +248,29 @@ class Recorder:
         """Take over what the sampler has, and let it go."""
         if self._sampler is None or self._runtime is None:
             return
-        counters = self._sampler.counters
+        from tachyscope.profile.builder import Harvest
+
+        if self._roster is not None:
+            self._roster.close()
+        sampler, counters = self._sampler, self._sampler.counters
         for name in self._totals:
             self._totals[name] += counters[name]
         self._sampled_ns += max(counters["last_ns"] - counters["start_ns"], 0)
-        sampler = self._sampler
-        self._harvests.append((sampler.codes(), sampler.nodes(), sampler.counts(), self._runtime.version))
-        self._sampler = None
+        threads = [(self._thread_info(each), each["counts"]) for each in sampler.threads() if each["samples"]]
+        self._harvests.append(Harvest(sampler.codes(), sampler.nodes(), self._runtime.version, threads))
+        self._sampler = self._roster = None
+
+    def _thread_info(self, thread: ThreadCounts) -> ThreadInfo:
+        from tachyscope.profile.model import ThreadInfo
+
+        tid, name = self.pid, ""
+        if self._roster is not None:
+            known = self._roster.known(thread["address"], thread["unique_id"], thread["ident"], thread["native_id"])
+            tid, name = known.tid or known.ident, known.name
+        return ThreadInfo(
+            tid, name, tid == self._main_tid, thread["samples"], thread["held"], thread["collecting"],
+            thread["exceptions"], thread["looks"], thread["on_cpu"],
+        )  # fmt: skip
 
     @property
     def samples(self) -> int:
@@ -209,7 +284,7 @@ class Recorder:
 
         totals = self._totals
         return Accuracy(
-            interval_us=self.interval_ns / 1000,
+            interval_us=self.sampling.interval_ns / 1000,
             duration_s=self._sampled_ns / 1e9,
             ticks=totals["hits"] + totals["missed"],
             samples=totals["samples"],
@@ -218,16 +293,17 @@ class Recorder:
             retried=totals["retried"],
             truncated=totals["truncated"],
             recalled=totals["recalled"],
+            left_out=totals["left_out"],
             profiler_cpu_s=self._cpu_s,
         )
 
     def profile(self) -> Profile:
         """Return everything sampled so far as a finished profile."""
-        from tachyscope.profile.builder import Harvest, build
+        from tachyscope.profile.builder import build
         from tachyscope.profile.model import TargetInfo
 
         target = TargetInfo(self.pid, self._command, self._version_text)
-        return build(target, self.accuracy(), [Harvest(*raw, self.pid) for raw in self._harvests])
+        return build(target, self.accuracy(), self._harvests)
 
     def close(self) -> None:
         """Give back what the recorder holds of the system."""

@@ -30,7 +30,7 @@ _IN_FRAME = {"frame_code": 8, "frame_previous": 8}
 _IN_CODE = ("code_name", "code_filename", "code_firstlineno", "code_linetable", "object_type", "var_size")
 _OPTIONAL_IN_CODE = ("code_qualname", "code_bytecode", "code_version")
 _IN_UNICODE = {"unicode_length": 8, "unicode_hash": 8, "unicode_state": 4}
-_IN_STATE = ("thread_exception", "thread_exc_info")
+_IN_STATE = ("thread_exception", "thread_exc_info", "thread_id")
 _IN_LIST = ("thread_next", "thread_prev", "thread_interp", "thread_id", "thread_unique_id", "interp_thread_head")
 _IN_GIL = {"gil_holder": 8, "gil_locked": 4, "gil_switches": 8}
 _SHIFTS = ("unicode_kind_shift", "unicode_compact_shift", "unicode_ascii_shift")
@@ -90,9 +90,10 @@ def _check_threads(layout: Layout) -> None:
 
 
 def state_span(layout: Layout) -> tuple[int, int]:
-    """Return which bytes of a thread state are read with every sample: the current frame and the exceptions."""
+    """Return which bytes of a thread state are read with every sample: the current frame, ids, the exceptions."""
     frame = layout.thread_frame if layout.thread_cframe == ABSENT else layout.thread_cframe
     words = [frame, *(getattr(layout, name) for name in _IN_STATE)]
+    words += [layout.thread_native_id] if layout.thread_native_id != ABSENT else []
     words += [layout.thread_exc_state + layout.exc_value, layout.thread_exc_state + layout.exc_previous]
     return min(words), max(words) + 8
 

@@ -139,8 +139,8 @@ cdef void _expect_stack(ThreadReader *reader, Layout *layout) noexcept nogil:
     for i in range(reader.stack.count):
         region = &reader.stack.items[i]
         region.offset = region.second = _expect(reader, region.start, region.end - region.start)
-    if reader.stack.count:
-        _expect_words(reader, layout)
+    if reader.stack.count and (reader.strict or layout.frame_stack_top_kind >= 0):
+        _expect_words(reader, layout)  # where no frame says that it runs, only a strict read needs it
     for i in range(reader.stack.count if reader.strict else 0):
         region = &reader.stack.items[i]
         region.second = _expect(reader, region.start, region.end - region.start)

@@ -1,7 +1,9 @@
 """The clock and the loop: a sample at a random moment of each interval, interned and counted, no GIL held."""
 
+from collections.abc import Iterable
 from typing import final
 
+from tachyscope._core.counts import ThreadCounts
 from tachyscope.target.layouts import Layout
 
 SLICE_OVER: int
@@ -14,14 +16,19 @@ TARGET_DENIED: int
 """The kernel does not let us read it any more."""
 TARGET_FAULTS: int
 """Several samples in a row met unmapped memory: perhaps another program by now."""
+THREADS_NEW: int
+"""There are threads that `new_threads` has not told of yet."""
 
 @final
 class Sampler:
-    """Samples one thread of process `pid`, whose memory is laid out as `layout` says.
+    """Samples one thread, or all, of process `pid`, whose memory is laid out as `layout` says.
 
-    `thread` is the address of its PyThreadState. `max_depth` innermost frames of a stack are kept.
-    `memory_fd` is a descriptor of /proc/PID/mem where the system call cannot be used, else -1. `record` keeps
-    order and times of the samples. `bare` only lets the clock run.
+    `thread` is the address of its PyThreadState, 0 for all threads of all `interpreters`: pairs of the address of
+    an interpreter's state and of its GIL (0 where there is none). `mode`: 0 counts all samples, 1 those of threads
+    on a CPU, 2 of those that hold the GIL, 3 of those with an exception. `gc`: with a frame for the collector.
+    `max_depth` innermost frames of a stack are kept. `memory_fd` is a descriptor of /proc/PID/mem where the system
+    call cannot be used, else -1. `record` keeps order and times of the samples of the first thread. `bare` only
+    lets the clock run.
     """
 
     def __new__(
@@ -36,12 +43,28 @@ class Sampler:
         memory_fd: int = -1,
         record: bool = False,
         bare: bool = False,
+        interpreters: Iterable[tuple[int, int]] = (),
+        mode: int = 0,
+        gc: bool = True,
     ) -> Sampler: ...
     def run(self, until_ns: int) -> int:
         """Sample until `until_ns` (as `time.monotonic_ns`); return why it ended, SLICE_OVER or another."""
 
     def retarget(self, thread: int) -> None:
         """Sample the thread state at address `thread` from now on."""
+
+    def set_interpreters(self, interpreters: Iterable[tuple[int, int]]) -> None:
+        """Pairs of the address of an interpreter's state and that of its GIL, as they are now."""
+
+    def new_threads(self) -> list[tuple[int, int, int, int]]:
+        """(address, unique id, pthread id, kernel thread id or 0) of threads that were not told of yet."""
+
+    def watch_thread(self, address: int, stat_fd: int) -> bool:
+        """Take `stat_fd`, an open /proc/PID/task/TID/stat, to look at a thread; false if it has ended."""
+
+    def threads(self) -> list[ThreadCounts]:
+        """What was counted of each thread: samples per node; the ticks at which it `held` the GIL, was `collecting`
+        garbage or had an exception (`exceptions`); how often it was looked at (`looks`) and was `on_cpu`."""
 
     def forgive_faults(self) -> None:
         """Take back the failed samples of the last faults in a row: the sampled program had ended."""

@@ -32,12 +32,17 @@ cdef extern from "<sys/prctl.h>" nogil:
     int prctl(int option, unsigned long value)
 
 
+cdef extern from "<unistd.h>" nogil:
+    int close(int fd)
+
+
 cdef enum:
     SPIN_NS = 8000                 # a wait shorter than this is not worth a sleep
     FAULTS_IN_A_ROW = 3
     WANDER = 8                     # intervals
     MUCH_BEHIND = 1000             # ticks; more are not counted one by one
     INTERPRETERS_MAX = 1 << 16
+    TICK = -1                      # it is time for a sample
 
 # What `Sampler.run` returns.
 SLICE_OVER = 0    # `until_ns` has come
@@ -108,9 +113,9 @@ cdef class Sampler:
         free(self._sample_nodes)
         free(self._sample_times)
 
-    cdef int _sample(self) noexcept nogil:
+    cdef int _sample(self, uint64_t now) noexcept nogil:
         """Take one sample; count it."""
-        cdef int outcome = group_sample(&self._group, &self._engine)
+        cdef int outcome = group_sample(&self._group, &self._engine, now)
         if outcome == GONE or outcome == DENIED:
             return outcome
         self._faults_in_a_row = self._faults_in_a_row + 1 if outcome == FAULT else 0
@@ -146,9 +151,9 @@ cdef class Sampler:
         self._wander_ns += step
         return self._interval_ns + step
 
-    cdef void _advance(self) noexcept nogil:
+    cdef void _advance(self, uint64_t now) noexcept nogil:
         """On to the next tick. Of several that have passed meanwhile the last one is due now, the others are missed."""
-        cdef uint64_t now = now_ns(), behind
+        cdef uint64_t behind
         self._due_ns = self._next_ns
         self._next_ns += self._gap()
         if now > self._next_ns + MUCH_BEHIND * self._interval_ns:
@@ -161,33 +166,38 @@ cdef class Sampler:
             self._due_ns = self._next_ns
             self._next_ns += self._gap()
 
+    cdef int _wait(self, uint64_t until_ns, uint64_t *now) noexcept nogil:
+        """Wait for the next tick; SLICE_OVER or INTERRUPTED if that is not to be."""
+        if self._due_ns >= until_ns:
+            return 0 if _sleep_until(until_ns) else 1
+        if self._due_ns - now[0] > SPIN_NS:
+            if not _sleep_until(self._due_ns):
+                return 1
+            now[0] = now_ns()
+        while now[0] < self._due_ns:
+            now[0] = now_ns()
+        return TICK
+
     cdef int _loop(self, uint64_t until_ns) noexcept nogil:
-        cdef uint64_t now
+        cdef uint64_t now = now_ns()
         cdef int outcome = SAMPLED
-        while True:
-            now = now_ns()
-            if now >= until_ns:
-                return 0
+        while now < until_ns:
             if now < self._due_ns:
-                if self._due_ns >= until_ns:
-                    return 0 if _sleep_until(until_ns) else 1
-                if self._due_ns - now > SPIN_NS:
-                    if not _sleep_until(self._due_ns):
-                        return 1
-                else:
-                    while now_ns() < self._due_ns:
-                        pass
-            if not self._bare:
-                outcome = self._sample()
+                outcome = self._wait(until_ns, &now)
+                if outcome != TICK:
+                    return outcome
+            outcome = SAMPLED if self._bare else self._sample(now)
             if outcome == GONE or outcome == DENIED:
                 return 2 if outcome == GONE else 3
             self._engine.counters.hits += 1
-            self._last_ns = now_ns()
-            self._advance()
+            now = now_ns()
+            self._last_ns = now
+            self._advance(now)
             if self._faults_in_a_row >= FAULTS_IN_A_ROW:
                 return 4
             if self._group.untold:
                 return 5
+        return 0
 
     def run(self, uint64_t until_ns):
         """Sample until `until_ns` (CLOCK_MONOTONIC, as `time.monotonic_ns`) and say why it ended: one of SLICE_OVER,
@@ -225,14 +235,14 @@ cdef class Sampler:
             raise MemoryError
 
     def new_threads(self):
-        """(address, pthread id, kernel thread id or 0) of every thread that this has not told of yet."""
+        """(address, unique id, pthread id, kernel thread id or 0) of every thread that this has not told of yet."""
         cdef list result = []
         cdef Member *member
         cdef uint32_t i
         for i in range(self._group.count):
             member = self._group.members[i]
             if not member.told and member.thread != NULL:
-                result.append((member.address, member.ident, member.native_id))
+                result.append((member.address, member.unique_id, member.ident, member.native_id))
             member.told = True
         self._group.untold = 0
         return result
@@ -244,7 +254,9 @@ cdef class Sampler:
         cdef uint32_t i
         for i in range(self._group.count):
             member = self._group.members[i]
-            if member.address == address and member.thread != NULL and member.stat < 0:
+            if member.address == address and member.thread != NULL:
+                if member.stat >= 0:
+                    close(member.stat)
                 member.stat = stat_fd
                 return True
         return False

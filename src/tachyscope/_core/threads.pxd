@@ -62,6 +62,7 @@ cdef struct Group:
     uint32_t look               # who was looked at last otherwise, and when
     uint64_t looked_ns
     uint64_t tick
+    uint64_t now_ns             # when this sample began
     uint64_t watched_ns         # when the GILs were read last
     uintptr_t none              # the target's None, once it is known
     iovec *remote
@@ -75,6 +76,6 @@ cdef void group_clear(Group *group) noexcept nogil
 cdef int group_set_interps(Group *group, Engine *engine, uintptr_t *pairs, uint32_t count) noexcept nogil
 cdef Member *group_add(Group *group, uintptr_t address) noexcept nogil
 cdef void group_retarget(Group *group, Engine *engine, uintptr_t address) noexcept nogil
-cdef int group_sample(Group *group, Engine *engine) noexcept nogil
+cdef int group_sample(Group *group, Engine *engine, uint64_t now) noexcept nogil
 cdef void group_tidy(Group *group) noexcept nogil
 cdef void group_flush(Group *group, Engine *engine) noexcept nogil

@@ -42,7 +42,7 @@ cdef enum:
     ROUNDS = 3                 # reads of those that turned out to have run, for one sample
     MEMBERS_MAX = 1 << 16
     EXCEPTIONS_MAX = 64        # levels of handlers that are looked through
-    WATCH_EVERY_NS = 10000     # at rates above this the state of the GIL is that of some microseconds ago
+    WATCH_EVERY_NS = 40000     # at rates above this the state of the GIL may be that of so long ago
     LOOK_EVERY_NS = 1000000    # how often the kernel is asked about a thread where no mode needs it
     LOOKS = 8                  # threads that the kernel is asked about for one sample in CPU mode, about
     STAT_BYTES = 512
@@ -220,21 +220,15 @@ cdef bint _rejoin(Group *group, Engine *engine, Member *member) noexcept nogil:
 
 cdef Member *_join(Group *group, Engine *engine, uint32_t interp, uintptr_t address) noexcept nogil:
     """A member for a thread state that was not known; NULL if it is none of this interpreter, by now."""
-    cdef Layout *layout = &engine.layout
-    cdef uintptr_t owner = 0, unique_id = 0, ident = 0, native_id = 0
+    cdef uintptr_t owner = 0, unique_id = 0
     cdef Member *member
-    if not _read_word(engine, address + layout.thread_interp, &owner) or owner != group.interps[interp].address:
+    if not _read_word(engine, address + engine.layout.thread_interp, &owner) or owner != group.interps[interp].address:
         return NULL
-    if not _read_word(engine, address + layout.thread_unique_id, &unique_id):
-        return NULL
-    if not _read_word(engine, address + layout.thread_id, &ident):
-        return NULL
-    if layout.thread_native_id >= 0 and not _read_word(engine, address + layout.thread_native_id, &native_id):
+    if not _read_word(engine, address + engine.layout.thread_unique_id, &unique_id):
         return NULL
     member = group_add(group, address)
     if member != NULL:
-        member.interp, member.unique_id, member.ident, member.native_id = interp, unique_id, ident, native_id
-        group.untold += 1
+        member.interp, member.unique_id, member.told = interp, unique_id, True  # for its ids: see `_identify`
     return member
 
 
@@ -352,10 +346,24 @@ cdef bint _is_on_cpu(Member *member) noexcept nogil:
     return end != NULL and end + 2 < text + got and end[2] == c'R'
 
 
+cdef void _identify(Group *group, Engine *engine, Member *member) noexcept nogil:
+    """A thread state is made by another thread, and has that one's ids until its own thread begins."""
+    cdef ThreadReader *reader = &member.thread.reader
+    cdef uint64_t ident = reader_state(reader, &engine.layout, engine.layout.thread_id), native_id = 0
+    if engine.layout.thread_native_id >= 0:
+        native_id = reader_state(reader, &engine.layout, engine.layout.thread_native_id)
+    if ident != member.ident or native_id != member.native_id:
+        member.ident, member.native_id = ident, native_id
+        group.untold += member.told
+        member.told = False
+
+
 cdef void _take(Group *group, Engine *engine, Member *member, uint32_t node) noexcept nogil:
     """A thread has this stack at this tick, and until something else is known."""
     cdef bint holds = _holds(group, member), exception = _has_exception(group, engine, member)
     cdef uint8_t truncated = member.thread.reader.truncated
+    if group.all:
+        _identify(group, engine, member)
     if holds and group.interps[member.interp].collecting:
         member.collecting += 1
         if group.gc:
@@ -581,7 +589,7 @@ cdef int _round(Group *group, Engine *engine) noexcept nogil:
 cdef int _sample_first(Group *group, Engine *engine) noexcept nogil:
     """The first member only. At very high rates the GIL is not looked at each time."""
     cdef Member *member = group.members[0]
-    if group.interp_count == 0 or now_ns() - group.watched_ns < WATCH_EVERY_NS:
+    if group.interp_count == 0 or group.now_ns - group.watched_ns < WATCH_EVERY_NS:
         return _sample_member(group, engine, member, False)
     member.chosen = True
     return _round(group, engine)
@@ -645,11 +653,10 @@ cdef void _count_now(Group *group, Engine *engine) noexcept nogil:
 cdef void _look(Group *group) noexcept nogil:
     """Ask the kernel about one thread now and then."""
     cdef Member *member
-    cdef uint64_t now = now_ns()
     cdef uint32_t step
-    if now - group.looked_ns < LOOK_EVERY_NS or group.count == 0:
+    if group.now_ns - group.looked_ns < LOOK_EVERY_NS or group.count == 0:
         return
-    group.looked_ns = now
+    group.looked_ns = group.now_ns
     for step in range(group.count):
         group.look = (group.look + 1) % group.count
         member = group.members[group.look]
@@ -659,9 +666,10 @@ cdef void _look(Group *group) noexcept nogil:
             return
 
 
-cdef int group_sample(Group *group, Engine *engine) noexcept nogil:
+cdef int group_sample(Group *group, Engine *engine, uint64_t now) noexcept nogil:
     """One sample of all threads, or of the first: SAMPLED, FAULT if nothing could be read, GONE or DENIED."""
     cdef int outcome
+    group.now_ns = now
     group.tick += 1
     outcome = _sample_all(group, engine) if group.all else _sample_first(group, engine)
     if outcome == GONE or outcome == DENIED:

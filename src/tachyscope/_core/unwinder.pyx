@@ -306,6 +306,15 @@ cdef int _walk_outer(ThreadReader *reader, Layout *layout) noexcept nogil:
     return _walk_from(reader, layout, word_at(cframe + layout.cframe_current_frame))
 
 
+cdef bint _is_below(ThreadReader *reader, uintptr_t frame) noexcept nogil:
+    """Whether a frame is among those of the last walk."""
+    cdef uint32_t i
+    for i in range(reader.depth):
+        if reader.frames[i].address == frame:
+            return True
+    return False
+
+
 cdef int _walk_in(ThreadReader *reader, Layout *layout, uintptr_t top) noexcept nogil:
     """No frame from `top` outwards runs, so `top` is in a call: of the frame that it called last, or called from there,
     perhaps. If that one was running in this copy, it was innermost."""
@@ -315,7 +324,7 @@ cdef int _walk_in(ThreadReader *reader, Layout *layout, uintptr_t top) noexcept 
         frame = _known_callee(reader, frame)
         if frame == 0 or _walk_from(reader, layout, frame) != SAMPLED:
             break
-        if reader.running:
+        if reader.running and _is_below(reader, top):  # else a call of long ago: its frame is another one's by now
             return SAMPLED
     return TORN
 
@@ -370,12 +379,14 @@ cdef void _keep_inner(ThreadReader *reader) noexcept nogil:
         memcpy(reader.inner, reader.frames, reader.inner_count * sizeof(Walked))
 
 
-cdef bint _walk_callee(ThreadReader *reader, Layout *layout, uintptr_t callee, int *outcome) noexcept nogil:
-    """Whether this frame runs in the copy of the data stack; then the outcome of the walk from it."""
+cdef bint _walk_callee(ThreadReader *reader, Layout *layout, uintptr_t callee, uintptr_t caller,
+                       int *outcome) noexcept nogil:
+    """Whether this frame runs in the copy of the data stack, called by `caller` if that is not 0; then the outcome of
+    the walk from it."""
     if callee == 0 or layout.frame_stack_top_kind < 0 or _generator(reader, layout, callee) != NULL:
         return False
     outcome[0] = _walk_from(reader, layout, callee)
-    if not reader.running or reader.depth == 0:
+    if not reader.running or reader.depth == 0 or (caller and not _is_below(reader, caller)):
         return False
     if outcome[0] == SAMPLED:
         _remember(reader)
@@ -384,24 +395,15 @@ cdef bint _walk_callee(ThreadReader *reader, Layout *layout, uintptr_t callee, i
     return True
 
 
-cdef bint _is_below(ThreadReader *reader, uintptr_t frame) noexcept nogil:
-    """Whether a frame is among those of the last walk."""
-    cdef uint32_t i
-    for i in range(reader.depth):
-        if reader.frames[i].address == frame:
-            return True
-    return False
-
-
 cdef int _walk_generator(ThreadReader *reader, Layout *layout, uintptr_t current, uintptr_t after, char *frame) noexcept nogil:
     """The current frame was a generator's. It still was when the data stack was copied, unless what is current after
     that, or what it called last, runs there; a caller that waits for C code always looks as if it ran. A generator's
     frame does not become another one's: so much is certain."""
     cdef int outcome = _walk_from(reader, layout, current)
     cdef bint below = _is_below(reader, after)
-    if not below and _walk_callee(reader, layout, after, &outcome):
+    if not below and _walk_callee(reader, layout, after, 0, &outcome):
         return outcome
-    if _walk_callee(reader, layout, _known_callee(reader, current), &outcome):
+    if _walk_callee(reader, layout, _known_callee(reader, current), current, &outcome):
         return outcome
     reader.missing = reader.running = 0
     outcome = _walk_from(reader, layout, current)
@@ -448,7 +450,7 @@ cdef int reader_walk(ThreadReader *reader, Layout *layout) noexcept nogil:
         return _walk_generator(reader, layout, before, after, generator)
     if layout.frame_stack_top_kind < 0:
         return _walk_unmarked(reader, layout, before)
-    if before != after and _walk_callee(reader, layout, before, &outcome):
+    if before != after and _walk_callee(reader, layout, before, 0, &outcome):
         reader.agreed = False
         return outcome
     reader.missing = 0

@@ -6,7 +6,7 @@ import argparse
 import os
 
 from tachyscope.cli import messages
-from tachyscope.cli.options import add_output, add_sampling
+from tachyscope.cli.options import add_output, add_sampling, sampling
 from tachyscope.cli.output import Output, check_stats_path, write_stats
 from tachyscope.cli.signals import Signals
 from tachyscope.errors import TargetNotFound
@@ -40,7 +40,7 @@ def execute(options: argparse.Namespace) -> int:
     if options.pid == os.getpid():
         raise TargetNotFound(f"process {options.pid} is tachyscope itself", "give the process id of another program")
     duration_s = DEFAULT_DURATION_S if options.duration_s is None else options.duration_s
-    recorder = Recorder(options.pid, options.interval_ns)
+    recorder = Recorder(options.pid, sampling(options))
     with Signals() as signals:
         recorder.attach()
         messages.say_how_it_reads(options.pid, recorder.by_file)

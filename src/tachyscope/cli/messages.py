@@ -73,12 +73,16 @@ def sampled(profile: Profile) -> str:
         return f"no samples of process {target.pid}{python}: {why}"
     asked_hz = 1e6 / accuracy.interval_us
     tried = accuracy.samples + accuracy.failed
+    threads = f" of {len(profile.threads)} threads" if len(profile.threads) > 1 else ""
     parts = [
-        f"{accuracy.samples:,} samples of process {target.pid}{python} in {accuracy.duration_s:.2f} s",
-        f"{accuracy.rate_hz:,.0f} of {asked_hz:,.0f} a second",
+        f"{accuracy.samples:,} samples{threads} of process {target.pid}{python} in {accuracy.duration_s:.2f} s",
+        f"{accuracy.tick_rate_hz:,.0f} of {asked_hz:,.0f} a second",
         f"{accuracy.failed:,} failed ({_percent(accuracy.failed, tried)})",
         f"{accuracy.missed:,} missed ({_percent(accuracy.missed, accuracy.ticks)})",
     ]
+    if accuracy.left_out:
+        tried += accuracy.left_out
+        parts.append(f"{accuracy.left_out:,} left out by the mode ({_percent(accuracy.left_out, tried)})")
     if accuracy.truncated:
         parts.append(f"{accuracy.truncated:,} cut at the depth limit ({_percent(accuracy.truncated, tried)})")
     if accuracy.recalled:

@@ -6,8 +6,10 @@ import argparse
 import re
 
 from tachyscope.formats.sorting import SORT_KEYS
+from tachyscope.recorder import Mode, Sampling
 
 DEFAULT_INTERVAL_US = 100
+MODES = tuple(name.lower() for name in Mode.__members__)
 _UNITS = {"": 1, "hz": 1, "khz": 1_000, "mhz": 1_000_000}
 _MAX_INTERVAL_US = 3_600_000_000
 
@@ -66,11 +68,23 @@ def add_sampling(parser: argparse.ArgumentParser, default_duration: str) -> None
         "-d", "--duration", dest="duration_s", metavar="SECONDS", type=duration_s,
         help=f"how long to sample; 0 means until the target exits (default: {default_duration})",
     )  # fmt: skip
+    group.add_argument("-a", "--all-threads", action="store_true", help="sample every thread, not only the main one")
+    group.add_argument(
+        "--mode", choices=MODES, default="wall", metavar="MODE",
+        help="which samples count: wall (all, the default), cpu (of a thread on a CPU), gil (that holds the GIL), "
+        "exception (with an exception that is being raised or handled)",
+    )  # fmt: skip
+    group.add_argument("--no-gc", action="store_true", help="leave out the <GC> frame of garbage collections")
     group.add_argument(
         "--stats-json",
         metavar="PATH",
         help="write how well the sampling went as one JSON object (- = stdout)",
     )
+
+
+def sampling(options: argparse.Namespace) -> Sampling:
+    """Return what the sampling options say."""
+    return Sampling(options.interval_ns, options.all_threads, Mode[options.mode.upper()], not options.no_gc)
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:

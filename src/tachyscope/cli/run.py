@@ -6,7 +6,7 @@ import argparse
 import subprocess
 
 from tachyscope.cli import messages
-from tachyscope.cli.options import add_output, add_sampling
+from tachyscope.cli.options import add_output, add_sampling, sampling
 from tachyscope.cli.output import Output, check_stats_path, write_stats
 from tachyscope.cli.signals import Signals
 from tachyscope.errors import TachyscopeError, UsageError
@@ -72,7 +72,7 @@ class _Run:
             raise
 
     def _follow(self) -> int:
-        self._recorder = Recorder(self._target.pid, self._options.interval_ns)
+        self._recorder = Recorder(self._target.pid, sampling(self._options))
         try:
             self._sample()
         except TachyscopeError:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from tachyscope.profile.locations import CodeLines, TableKind
 from tachyscope.profile.model import Accuracy, Frame, Function, Profile, StackTree, TargetInfo, ThreadInfo
@@ -17,14 +18,13 @@ RawNode = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Harvest:
-    """What one sampler brought in. `counts[n]` is how many samples had exactly the stack of `nodes[n]`; node 0 is
-    the empty stack, parents come before children."""
+    """What one sampler brought in: for each thread how many samples had exactly the stack of which node. Node 0 is the
+    empty stack, parents come before children."""
 
     codes: Sequence[RawCode]
     nodes: Sequence[RawNode]
-    counts: Sequence[int]
     version: tuple[int, int]  # of the target's Python
-    tid: int  # of the thread that was sampled
+    threads: Sequence[tuple[ThreadInfo, Mapping[int, int]]]
 
 
 class _Code:
@@ -49,19 +49,29 @@ class _Code:
 def build(target: TargetInfo, accuracy: Accuracy, harvests: Iterable[Harvest]) -> Profile:
     """Return the profile of all harvests of one process; those of the same thread are added up."""
     tree = StackTree()
-    counts: dict[int, dict[int, int]] = {}
+    threads: dict[tuple[int, str], ThreadInfo] = {}
+    counts: dict[tuple[int, str], Counter[int]] = {}
     for harvest in harvests:
-        _add(tree, counts.setdefault(harvest.tid, {}), harvest)
-    threads = [ThreadInfo(tid, is_main=True) for tid in counts]
-    return Profile(target, accuracy, threads, tree, list(counts.values()))
+        places = _places(tree, harvest)
+        for thread, raw in harvest.threads:
+            key = thread.tid, thread.name
+            threads[key] = _sum(threads[key], thread) if key in threads else thread
+            placed = counts.setdefault(key, Counter())
+            for node, count in raw.items():
+                placed[places[node]] += count
+    return Profile(target, accuracy, list(threads.values()), tree, [dict(each) for each in counts.values()])
 
 
-def _add(tree: StackTree, counts: dict[int, int], harvest: Harvest) -> None:
+def _places(tree: StackTree, harvest: Harvest) -> list[int]:
+    """Add the stacks of a harvest to the tree; return what each of its nodes is there."""
     kind = TableKind.for_version(*harvest.version)
     codes = [_Code(raw, kind) for raw in harvest.codes]
     places = [0]
     for parent, code, offset in harvest.nodes[1:]:
         places.append(tree.child(places[parent], codes[code].frame(offset)))
-    for place, count in zip(places, harvest.counts, strict=True):
-        if count:
-            counts[place] = counts.get(place, 0) + count
+    return places
+
+
+def _sum(one: ThreadInfo, other: ThreadInfo) -> ThreadInfo:
+    summed = ("samples", "gil_held", "collecting", "exceptions", "cpu_looks", "cpu_found")
+    return replace(one, **{name: getattr(one, name) + getattr(other, name) for name in summed})

@@ -40,11 +40,22 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class ThreadInfo:
-    """A sampled thread: `tid` as the target sees it, `name` may be empty, `is_main` as Python says."""
+    """A sampled thread: `tid` as the target sees it, `name` may be empty, `is_main` as Python says.
+
+    Of its `samples`, whatever the mode counts of them: those at which it held the GIL (`gil_held`), collected garbage
+    or had an exception, being raised or handled. The kernel was asked `cpu_looks` times, at most a thousand times a
+    second for all threads, and had it on a CPU `cpu_found` times.
+    """
 
     tid: int
     name: str = ""
     is_main: bool = False
+    samples: int = 0
+    gil_held: int = 0
+    collecting: int = 0
+    exceptions: int = 0
+    cpu_looks: int = 0
+    cpu_found: int = 0
 
 
 @dataclass(slots=True)
@@ -108,6 +119,11 @@ class Accuracy:
     profiler_cpu_s: float = 0.0
 
     @property
+    def tick_rate_hz(self) -> float:
+        """Moments sampled per second, each of all threads; 0 if there was no time to sample."""
+        return (self.ticks - self.missed) / self.duration_s if self.duration_s > 0 else 0.0
+
+    @property
     def rate_hz(self) -> float:
         """Samples per second of sampling; 0 if there was no time to sample."""
         return self.samples / self.duration_s if self.duration_s > 0 else 0.0
@@ -142,9 +158,12 @@ class Profile:
 
     @property
     def seconds_per_sample(self) -> float:
-        """Measured time shared out by samples: the sampled time of all threads divided by their samples."""
-        total = self.samples
-        return self.accuracy.duration_s * len(self.threads) / total if total else 0.0
+        """Measured time shared out by samples: those that a mode left out have their share, failed ones have not."""
+        said = self.accuracy
+        tried, hits = said.samples + said.left_out + said.failed, said.ticks - said.missed
+        if not hits or tried == said.failed:
+            return 0.0
+        return said.duration_s / hits * tried / (tried - said.failed)
 
     def totals(self) -> Mapping[int, int]:
         """Return node -> samples, summed over the threads."""

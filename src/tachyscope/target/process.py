@@ -106,6 +106,14 @@ def _namespace_ids(pid: int, name: str) -> list[int]:
     return [pid]  # a kernel without pid namespaces
 
 
+def open_stat(pid: int, tid: int = 0) -> int:
+    """Return a descriptor of the file in which the kernel says what a thread does, by default the main one."""
+    try:
+        return os.open(f"/proc/{pid}/task/{tid or pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise translate(error, pid) from None
+
+
 def thread_name(pid: int, tid: int) -> str:
     """Return the name the kernel has for a thread, at most 15 bytes."""
     return _read(pid, f"task/{tid}/comm").rstrip(b"\n").decode("utf-8", "replace")

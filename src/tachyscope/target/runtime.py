@@ -480,6 +480,21 @@ def main_interpreter(runtime: Runtime, read: Reader) -> int:
     return 0
 
 
+def interpreters(runtime: Runtime, read: Reader) -> list[tuple[int, int]]:
+    """Return (address, address of its GIL) of every interpreter, newest first; 0 where there is no GIL."""
+    memory, layout = Memory(runtime.pid, read), runtime.layout
+    head = memory.word(runtime.address + layout.runtime_interp_head)
+    found = []
+    for interpreter in _walk(memory, head, layout.interp_next, MAX_INTERPRETERS):
+        gil = 0
+        if layout.runtime_gil != ABSENT:
+            gil = runtime.address + layout.runtime_gil
+        elif not runtime.free_threaded:
+            gil = memory.word(interpreter + layout.interp_gil)
+        found.append((interpreter, gil))
+    return found
+
+
 def threads(runtime: Runtime, read: Reader, interpreter: int) -> list[ThreadState]:
     """Return the thread states of an interpreter, newest first.
 

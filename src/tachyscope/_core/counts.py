@@ -1,0 +1,28 @@
+"""What a sampler says of a thread: the form of the dicts that `Sampler.threads` returns."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class ThreadCounts(TypedDict):
+    """What was counted of a thread.
+
+    `samples` (those that the mode counts) are in `counts` by node. Ticks at which it `held` the GIL, was `collecting`
+    garbage or had an exception (`exceptions`) are counted whatever the mode. It was looked at `looks` times and then
+    `on_cpu` so often.
+    """
+
+    address: int
+    unique_id: int
+    ident: int
+    native_id: int
+    interpreter: int
+    counts: dict[int, int]
+    samples: int
+    failed: int
+    held: int
+    collecting: int
+    exceptions: int
+    looks: int
+    on_cpu: int
