@@ -80,8 +80,9 @@ def profile(*threads: tuple[ThreadInfo, dict[tuple[Frame, ...], int]], seconds: 
     tree = StackTree()
     counts = [{tree.add(stack): count for stack, count in stacks.items()} for _, stacks in threads]
     samples = sum(sum(each.values()) for each in counts)
+    ticks = max(sum(each.values()) for each in counts)
     target = TargetInfo(4321, ("report.py", "--month", "2024-05"), "3.11.7")
-    accuracy = Accuracy(100.0, seconds, samples, samples)
+    accuracy = Accuracy(100.0, seconds, ticks, samples)
     return Profile(target, accuracy, [thread for thread, _ in threads], tree, counts)
 
 
@@ -120,7 +121,10 @@ PROFILES = {
     "shop": profile((ONE, shop_stacks())),
     "threads": profile(
         (ONE, shop_stacks()),
-        (ThreadInfo(4400, "worker; 1"), {(Frame(TAX, 95), Frame(FIB, 5)): 900, (): 100}),
+        (
+            ThreadInfo(4400, "worker; 1", False, 1000, 1000, 310, 12, 4, 90, 27),
+            {(Frame(TAX, 95), Frame(FIB, 5)): 900, (): 100},
+        ),
         (ThreadInfo(4401), {(Frame(TAX, 96), Frame(FIB, 5)): 30}),
     ),
     "weird": profile((ONE, weird_stacks())),

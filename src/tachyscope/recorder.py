@@ -256,7 +256,7 @@ class Recorder:
         for name in self._totals:
             self._totals[name] += counters[name]
         self._sampled_ns += max(counters["last_ns"] - counters["start_ns"], 0)
-        threads = [(self._thread_info(each), each["counts"]) for each in sampler.threads() if each["samples"]]
+        threads = [(self._thread_info(each), each["counts"]) for each in sampler.threads() if each["seen"]]
         self._harvests.append(Harvest(sampler.codes(), sampler.nodes(), self._runtime.version, threads))
         self._sampler = self._roster = None
 
@@ -268,7 +268,7 @@ class Recorder:
             known = self._roster.known(thread["address"], thread["unique_id"], thread["ident"], thread["native_id"])
             tid, name = known.tid or known.ident, known.name
         return ThreadInfo(
-            tid, name, tid == self._main_tid, thread["samples"], thread["held"], thread["collecting"],
+            tid, name, tid == self._main_tid, thread["samples"], thread["seen"], thread["held"], thread["collecting"],
             thread["exceptions"], thread["looks"], thread["on_cpu"],
         )  # fmt: skip
 

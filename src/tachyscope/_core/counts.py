@@ -8,9 +8,9 @@ from typing import TypedDict
 class ThreadCounts(TypedDict):
     """What was counted of a thread.
 
-    `samples` (those that the mode counts) are in `counts` by node. Ticks at which it `held` the GIL, was `collecting`
-    garbage or had an exception (`exceptions`) are counted whatever the mode. It was looked at `looks` times and then
-    `on_cpu` so often.
+    `samples` (those that the mode counts) are in `counts` by node. `seen` are the ticks at which its stack was known,
+    whatever the mode; at some of them it `held` the GIL, was `collecting` garbage or had an exception (`exceptions`).
+    The kernel was asked about it `looks` times and had it `on_cpu` so often.
     """
 
     address: int
@@ -20,6 +20,7 @@ class ThreadCounts(TypedDict):
     interpreter: int
     counts: dict[int, int]
     samples: int
+    seen: int
     failed: int
     held: int
     collecting: int

@@ -9,13 +9,13 @@ from libc.stdlib cimport free, malloc, realloc
 from tachyscope._core.codes cimport codes_export
 from tachyscope._core.engine cimport Counters, Engine, engine_clear, engine_init
 from tachyscope._core.layout cimport layout_fill
+from tachyscope._core.members cimport (
+    Group, Member, Mode, group_add, group_clear, group_flush, group_init, group_retarget, group_set_interps, group_tidy,
+)
 from tachyscope._core.memory cimport now_ns
 from tachyscope._core.regions cimport DENIED, FAULT, GONE, SAMPLED, ThreadReader
 from tachyscope._core.stacks cimport Tree
-from tachyscope._core.threads cimport (
-    Group, Member, Mode, group_add, group_clear, group_flush, group_init, group_retarget, group_sample,
-    group_set_interps, group_tidy,
-)
+from tachyscope._core.threads cimport group_sample
 
 
 cdef extern from "<time.h>" nogil:
@@ -288,8 +288,7 @@ cdef class Sampler:
 
     def threads(self):
         """What was counted of each thread, a dict each: `address`, `ident`, `native_id`, `unique_id`, `interpreter`
-        (its address), `counts` (node -> samples), `samples`, `failed`, the ticks at which it `held` the GIL, was `collecting` garbage
-        or had an `exceptions`, how often the kernel was asked about it (`looks`) and had it `on_cpu`."""
+        (its address), `counts` (node -> samples), and the figures of `ThreadCounts` in counts.py."""
         cdef list result = []
         cdef uint32_t i
         group_flush(&self._group, &self._engine)
@@ -311,7 +310,7 @@ cdef class Sampler:
         return {
             "address": member.address, "ident": member.ident, "native_id": member.native_id,
             "unique_id": member.unique_id, "interpreter": interp, "counts": counts, "samples": member.samples,
-            "failed": member.failed, "held": member.held, "collecting": member.collecting,
+            "seen": member.seen, "failed": member.failed, "held": member.held, "collecting": member.collecting,
             "exceptions": member.exceptions, "looks": member.looks, "on_cpu": member.on_cpu_looks,
         }
 

@@ -14,7 +14,7 @@ from tachyscope.formats.escape import encodable, printable
 from tachyscope.formats.exporter import Exporter
 from tachyscope.formats.paths import NO_FILE, ShortPaths, of_profile
 from tachyscope.formats.sorting import Sort
-from tachyscope.profile.model import Profile
+from tachyscope.profile.model import Profile, ThreadInfo, wilson_interval
 from tachyscope.profile.summary import LineKey, Row, by_function, by_line, summarize
 
 GROUP_ROWS = 3
@@ -85,6 +85,7 @@ class Line:
     own: int
     cumulative: int
     own_share: float
+    own_margin: float  # the 95 % confidence interval of the true share lies within own_share ± own_margin
     cumulative_share: float
     own_time: float
     cumulative_time: float
@@ -118,6 +119,7 @@ class Report:
     foot: Sequence[str]
     legend: Sequence[tuple[str, str]]
     groups: Sequence[Group]
+    threads: Sequence[Sequence[str]]  # a table: its head, then a row per thread
 
 
 def write(profile: Profile, stream: TextIO, options: TableOptions) -> None:
@@ -151,6 +153,7 @@ def make_report(profile: Profile, options: TableOptions) -> Report:
         foot=[f"{_counted(len(shown), what)} of {len(lines):,}, {_ORDERS[options.sort]}."] if lines else [],
         legend=_legend(what) if summary else (),
         groups=[group for group in _groups(lines, what) if group.rows] if summary else (),
+        threads=_threads(profile) if summary and len(profile.threads) > 1 else (),
     )
 
 
@@ -162,10 +165,16 @@ def _lines(profile: Profile, rows: Sequence[Row[LineKey]]) -> Iterator[Line]:
             row.own,
             row.cumulative,
             row.own / samples,
+            _margin(row.own, samples),
             row.cumulative / samples,
             row.own * seconds,
             row.cumulative * seconds,
         )
+
+
+def _margin(own: int, samples: int) -> float:
+    low, high = wilson_interval(own, samples)
+    return max(own / samples - low, high - own / samples)
 
 
 def _location(paths: ShortPaths, key: LineKey) -> Location:
@@ -218,9 +227,12 @@ def _head(profile: Profile) -> Iterator[str]:
     sampled = f"{_counted(profile.samples, 'sample')} in {_duration(accuracy.duration_s)}, {threads}"
     yield f"Profile of {command} (process {target.pid}{python}): {sampled}"
     if profile.samples:
-        whole = _duration(accuracy.duration_s * len(profile.threads))
-        times = f", {threads} × {_duration(accuracy.duration_s)}" if len(profile.threads) > 1 else ""
-        yield f"100 % is the time of the sampled threads: {whole}{times}."
+        counted, whole = profile.samples * profile.seconds_per_sample, accuracy.samples + accuracy.left_out
+        if accuracy.left_out:
+            share = percent(profile.samples / whole)
+            yield f"100 % is what the mode counts of the sampled threads' time: {_duration(counted)}, {share} % of it."
+        else:
+            yield f"100 % is the time of the sampled threads: {_duration(counted)}."
     idle = profile.totals().get(0, 0)
     if 0 < idle < profile.samples:
         share = percent(idle / profile.samples)
@@ -285,6 +297,26 @@ def _groups(lines: Sequence[Line], what: str) -> Iterator[Group]:
     )
 
 
+THREADS_HEAD = ("samples", "GIL held %", "on CPU %", "GC %", "exception %", "thread")
+THREADS_SHOWN = 10
+
+
+def _threads(profile: Profile) -> Sequence[Sequence[str]]:
+    """Return the table of threads: those that held the GIL most, or were sampled most."""
+    ranked = sorted(profile.threads, key=lambda thread: (-thread.gil_held, -thread.samples, thread.tid))
+    rows = [THREADS_HEAD, *map(_thread, ranked[:THREADS_SHOWN])]
+    left = len(ranked) - THREADS_SHOWN
+    return [*rows, ("", "", "", "", "", f"and {_counted(left, 'more thread')}")] if left > 0 else rows
+
+
+def _thread(thread: ThreadInfo) -> Sequence[str]:
+    name = printable(thread.name) or ("main" if thread.is_main else "unnamed")
+    parts = (thread.gil_held, thread.collecting, thread.exceptions)
+    held, collecting, exceptions = (percent(part / thread.seen) if thread.seen else "-" for part in parts)
+    on_cpu = percent(thread.cpu_found / thread.cpu_looks) if thread.cpu_looks else "-"
+    return (f"{thread.samples:,}", held, on_cpu, collecting, exceptions, f"{name} ({thread.tid})")
+
+
 def _plain(report: Report) -> Iterator[str]:
     """Yield the lines for a pipe or file: complete names, no colour, the same whatever the terminal is."""
     yield from report.head
@@ -297,6 +329,12 @@ def _plain(report: Report) -> Iterator[str]:
         yield from ("", "Legend")
         width = max(len(name) for name, _ in report.legend)
         yield from (f"  {name:<{width}}  {meaning}" for name, meaning in report.legend)
+    if report.threads:
+        yield from ("", "Threads")
+        widths = [max(map(len, column)) for column in zip(*report.threads, strict=True)]
+        for cells in report.threads:
+            numbers = "  ".join(f"{cell:>{width}}" for cell, width in zip(cells[:-1], widths[:-1], strict=True))
+            yield f"  {numbers}  {cells[-1]}"
     for group in report.groups:
         yield from ("", group.title)
         width = max(len(remark) for remark, _ in group.rows)

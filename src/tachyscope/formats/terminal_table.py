@@ -12,12 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from tachyscope.formats.escape import encodable
-from tachyscope.formats.pstats_table import Group, Line, Location, Report
+from tachyscope.formats.pstats_table import Group, Line, Location, Report, percent
 
 MINIMUM_PLACE = 30
 """Columns that a location needs beside the numbers; with fewer it gets a line of its own."""
 ROOMY = 100
-"""Columns from which on there are two spaces between columns."""
+"""Columns from which on there are two spaces between columns, and the confidence interval of the shares."""
+SHARE = 1
+"""The column of the own share."""
 PLACE_HEAD = "file:line(function)"
 HOT, WARM = 0.2, 0.05
 """Shares of own samples from which on a row is marked."""
@@ -37,6 +39,7 @@ def write(report: Report, stream: TextIO, width: int | None = None) -> None:
     for line in report.foot:
         console.print(_safe(line, console, "dim"))
     _write_legend(report, console)
+    _write_threads(report, console)
     for group in report.groups:
         _write_group(group, console)
 
@@ -44,8 +47,12 @@ def write(report: Report, stream: TextIO, width: int | None = None) -> None:
 def _write_rows(report: Report, console: Console) -> None:
     """Numbers left, location right; below each other where that leaves too little for the location."""
     unit = report.unit.name
-    heads = ("nsamples\n", "sample\n%", f"tottime\n({unit})", "cumul\n%", f"cumtime\n({unit})")
-    rows = [line.cells(report.unit) for line in report.lines]
+    heads = ["nsamples\n", "sample\n%", f"tottime\n({unit})", "cumul\n%", f"cumtime\n({unit})"]
+    rows = [list(line.cells(report.unit)) for line in report.lines]
+    if console.width >= ROOMY:
+        heads.insert(SHARE + 1, "±\n")
+        for cells, line in zip(rows, report.lines, strict=True):
+            cells.insert(SHARE + 1, percent(line.own_margin))
     gap = 2 if console.width >= ROOMY else 1
     numbers = sum(_width(heads[i], [row[i] for row in rows]) + gap for i in range(len(heads)))
     beside = console.width - numbers >= MINIMUM_PLACE
@@ -86,7 +93,7 @@ def _heat(line: Line) -> str:
 def _numbers(line: Line, cells: Sequence[str]) -> list[Text]:
     """Colour what is hot: the share and the time of the function itself."""
     heat = _heat(line)
-    return [Text(cell, heat if index in (1, 2) else "") for index, cell in enumerate(cells)]
+    return [Text(cell, heat if index in (SHARE, len(cells) - 3) else "") for index, cell in enumerate(cells)]
 
 
 def _place(location: Location, room: int, console: Console, style: str = "") -> Text:
@@ -127,8 +134,25 @@ def _write_legend(report: Report, console: Console) -> None:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column()
-    for name, meaning in report.legend:
+    margin = ("±", "half of the 95 % confidence interval of sample %") if console.width >= ROOMY else None
+    legend = [*report.legend[: SHARE + 1], *([margin] if margin else ()), *report.legend[SHARE + 1 :]]
+    for name, meaning in legend:
         table.add_row(Text(name), _safe(meaning, console, "dim"))
+    console.print(Padding(table, (0, 0, 0, 2)))
+
+
+def _write_threads(report: Report, console: Console) -> None:
+    if not report.threads:
+        return
+    console.print()
+    console.print(Text("Threads", "bold"))
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", show_edge=False)
+    *numbers, name = report.threads[0]
+    for head in numbers:
+        table.add_column(_safe(head, console), justify="right")
+    table.add_column(_safe(name, console), overflow="fold")
+    for cells in report.threads[1:]:
+        table.add_row(*(_safe(cell, console) for cell in cells))
     console.print(Padding(table, (0, 0, 0, 2)))
 
 

@@ -6,6 +6,7 @@ path from the root is the stack, so common beginnings are stored once. Node 0 is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -42,15 +43,16 @@ class Frame:
 class ThreadInfo:
     """A sampled thread: `tid` as the target sees it, `name` may be empty, `is_main` as Python says.
 
-    Of its `samples`, whatever the mode counts of them: those at which it held the GIL (`gil_held`), collected garbage
-    or had an exception, being raised or handled. The kernel was asked `cpu_looks` times, at most a thousand times a
-    second for all threads, and had it on a CPU `cpu_found` times.
+    `samples` are those that the mode counts, `seen` all: how often its stack was known. Of the latter are those at
+    which it held the GIL (`gil_held`), collected garbage or had an exception, being raised or handled. The kernel was
+    asked `cpu_looks` times, at most a thousand times a second for all threads, and had it on a CPU `cpu_found` times.
     """
 
     tid: int
     name: str = ""
     is_main: bool = False
     samples: int = 0
+    seen: int = 0
     gil_held: int = 0
     collecting: int = 0
     exceptions: int = 0
@@ -136,6 +138,19 @@ class TargetInfo:
     pid: int
     command: tuple[str, ...] = ()
     python_version: str = ""
+
+
+def wilson_interval(part: int, whole: int, z: float = 1.959964) -> tuple[float, float]:
+    """Return the confidence interval of a share, 95 % by default: between 0 and 1, after Wilson (1927).
+
+    Samples fall at random moments, so a share of them is off by chance as in a binomial distribution, or less.
+    """
+    if not whole:
+        return 0.0, 1.0
+    share, weight = part / whole, z * z / whole
+    middle = (share + weight / 2) / (1 + weight)
+    half = z * math.sqrt(share * (1 - share) / whole + weight / whole / 4) / (1 + weight)
+    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 @dataclass(slots=True)

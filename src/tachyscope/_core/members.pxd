@@ -1,0 +1,88 @@
+from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
+
+from tachyscope._core.engine cimport Counts, Engine, Thread
+from tachyscope._core.memory cimport iovec
+
+
+cdef enum Mode:
+    WALL = 0         # every sample counts
+    CPU = 1          # ... of a thread that is on a CPU
+    GIL = 2          # ... that has the GIL
+    EXCEPTION = 3    # ... that has an exception: one that is being raised or handled
+
+
+# A GIL, as it was when it was read last.
+cdef struct Gil:
+    uintptr_t address           # 0: there is none, threads run all the time
+    uintptr_t holder            # the thread that has it, or had it last
+    uint64_t switches           # how often another thread than before took it
+    uint8_t locked, known
+    size_t first, second        # where the two readings of a round are
+
+
+cdef struct Interp:
+    uintptr_t address
+    uintptr_t head              # of its list of threads
+    uint32_t gil
+    uint8_t collecting          # garbage
+    size_t head_offset, collecting_offset
+
+
+# A thread of the target, and what was counted of it. What does not change is counted when it does.
+cdef struct Member:
+    Thread *thread              # NULL when the thread has ended
+    uintptr_t address
+    uint64_t unique_id, ident, native_id
+    uint32_t interp
+    int stat                    # descriptor of /proc/PID/task/TID/stat, -1: not known yet
+    uint32_t node               # its stack since tick `since`, if `counting`
+    uint64_t since
+    uint64_t done               # the last tick at which it was looked at
+    uint8_t counting, settled, truncated, exception, chosen, told
+    size_t base                 # of what was read of it in the round's buffer
+    Counts counts
+    uint64_t samples, seen, failed, held, collecting, exceptions, looks, on_cpu_looks
+
+
+# The threads of a process that are sampled together.
+cdef struct Group:
+    Mode mode
+    uint8_t all                 # threads, as they come and go; else the first member only
+    uint8_t gc, native          # special frames that are wanted
+    uint32_t max_depth
+    Gil *gils
+    Interp *interps
+    uint32_t interp_count       # as many GILs; those that are the same have the same index
+    Member **members
+    uint32_t count, capacity
+    Member **ended              # those whose threads are over, see `group_tidy`
+    uint32_t ended_count, ended_capacity
+    uint32_t untold             # members that the caller does not know yet
+    uint32_t turn, stride       # whose turn it is to be looked at in CPU mode: one of so many
+    uint32_t look               # who was looked at last otherwise, and when
+    uint64_t looked_ns
+    uint64_t tick
+    uint64_t now_ns             # when this sample began
+    uint64_t watched_ns         # when the GILs were read last
+    uintptr_t none              # the target's None, once it is known
+    iovec *remote
+    uint32_t remote_count, remote_capacity
+    char *buffer
+    size_t buffer_size, buffer_capacity
+
+
+cdef int group_init(Group *group, uint32_t max_depth) noexcept nogil
+cdef void group_clear(Group *group) noexcept nogil
+cdef void group_tidy(Group *group) noexcept nogil
+cdef void group_flush(Group *group, Engine *engine) noexcept nogil
+cdef int group_set_interps(Group *group, Engine *engine, uintptr_t *pairs, uint32_t count) noexcept nogil
+cdef Member *group_add(Group *group, uintptr_t address) noexcept nogil
+cdef void group_retarget(Group *group, Engine *engine, uintptr_t address) noexcept nogil
+cdef void group_find_new(Group *group, Engine *engine, uint32_t number) noexcept nogil
+cdef bint member_rejoin(Group *group, Engine *engine, Member *member) noexcept nogil
+cdef void member_leave(Group *group, Engine *engine, Member *member) noexcept nogil
+cdef void member_count(Group *group, Engine *engine, Member *member, uint64_t samples) noexcept nogil
+cdef bint member_holds(Group *group, Member *member) noexcept nogil
+cdef bint member_is_on_cpu(Member *member) noexcept nogil
+cdef void member_take(Group *group, Engine *engine, Member *member, uint32_t node) noexcept nogil
+cdef void member_fail(Group *group, Engine *engine, Member *member) noexcept nogil

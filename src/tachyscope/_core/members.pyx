@@ -1,0 +1,363 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""The threads of a process that are sampled together: they come and go, and samples are counted for each.
+
+Used from compiled code only.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcmp, memset, strrchr
+
+from tachyscope._core.codes cimport CODE_GC
+from tachyscope._core.engine cimport Engine, counts_add, counts_clear, engine_special, thread_clear, thread_init
+from tachyscope._core.frames cimport word_at
+from tachyscope._core.layout cimport Layout
+from tachyscope._core.memory cimport memory_read
+from tachyscope._core.regions cimport ThreadReader, reader_forget, reader_relink, reader_state
+
+
+cdef extern from "<unistd.h>" nogil:
+    ssize_t pread(int fd, void *buffer, size_t size, long long offset)
+    int close(int fd)
+
+
+cdef enum:
+    MEMBERS_MAX = 1 << 16
+    EXCEPTIONS_MAX = 64        # levels of handlers that are looked through
+    STAT_BYTES = 512
+    ITEM_BYTES = 136           # of a _PyErr_StackItem, see `bounds`
+
+
+# ---- beginning and end --------------------------------------------------------------------------------------------
+
+cdef int group_init(Group *group, uint32_t max_depth) noexcept nogil:
+    memset(group, 0, sizeof(Group))
+    group.max_depth, group.stride, group.gc = max_depth, 1, True
+    return 0
+
+
+cdef void _end(Member *member) noexcept nogil:
+    """The thread is over; what was counted of it stays."""
+    if member.thread != NULL:
+        thread_clear(member.thread)
+        free(member.thread)
+        member.thread = NULL
+    if member.stat >= 0:
+        close(member.stat)
+        member.stat = -1
+    member.settled = member.counting = False
+
+
+cdef void _free(Member *member) noexcept nogil:
+    _end(member)
+    counts_clear(&member.counts)
+    free(member)
+
+
+cdef void group_clear(Group *group) noexcept nogil:
+    cdef uint32_t i
+    for i in range(group.count):
+        _free(group.members[i])
+    for i in range(group.ended_count):
+        _free(group.ended[i])
+    free(group.members)
+    free(group.ended)
+    free(group.gils)
+    free(group.interps)
+    free(group.remote)
+    free(group.buffer)
+    memset(group, 0, sizeof(Group))
+
+
+cdef void group_tidy(Group *group) noexcept nogil:
+    """Put the members whose threads are over aside."""
+    cdef uint32_t capacity = 2 * group.ended_capacity + group.count, i, kept = 0
+    cdef void *grown
+    if group.ended_count + group.count > group.ended_capacity:
+        grown = realloc(group.ended, capacity * sizeof(Member *))
+        if grown == NULL:
+            return
+        group.ended, group.ended_capacity = <Member **>grown, capacity
+    for i in range(group.count):
+        if group.members[i].thread == NULL:
+            group.ended[group.ended_count] = group.members[i]
+            group.ended_count += 1
+        else:
+            group.members[kept] = group.members[i]
+            kept += 1
+    group.count = kept
+
+
+cdef Member *group_add(Group *group, uintptr_t address) noexcept nogil:
+    """A new member for the thread state at `address`; NULL if there is no memory for it."""
+    cdef uint32_t capacity = 2 * group.capacity + 16
+    cdef Member *member
+    cdef void *grown
+    if group.count == MEMBERS_MAX:
+        return NULL
+    if group.count == group.capacity:
+        grown = realloc(group.members, capacity * sizeof(Member *))
+        if grown == NULL:
+            return NULL
+        group.members, group.capacity = <Member **>grown, capacity
+    member = <Member *>calloc(1, sizeof(Member))
+    if member == NULL:
+        return NULL
+    member.thread = <Thread *>calloc(1, sizeof(Thread))
+    if member.thread == NULL or thread_init(member.thread, address, group.max_depth) < 0:
+        free(member.thread)
+        free(member)
+        return NULL
+    member.address, member.stat = address, -1
+    group.members[group.count] = member
+    group.count += 1
+    return member
+
+
+cdef void group_retarget(Group *group, Engine *engine, uintptr_t address) noexcept nogil:
+    """Let the first member be another thread from now on."""
+    cdef Member *member = group.members[0]
+    if member.address != address:
+        member_flush(group, engine, member, group.tick + 1)
+        member.counting = member.settled = False
+        reader_forget(&member.thread.reader)
+        member.address = member.thread.reader.address = address
+
+
+cdef int group_set_interps(Group *group, Engine *engine, uintptr_t *pairs, uint32_t count) noexcept nogil:
+    """The interpreters of the process: pairs of (address, address of its GIL); -1 if there is no memory for them."""
+    cdef Interp *interps
+    cdef Gil *gils
+    cdef uint32_t i, j
+    if count == group.interp_count:
+        for i in range(count):
+            if group.interps[i].address != pairs[2 * i] or group.gils[group.interps[i].gil].address != pairs[2 * i + 1]:
+                break
+        else:
+            return 0
+    interps, gils = <Interp *>calloc(count, sizeof(Interp)), <Gil *>calloc(count, sizeof(Gil))
+    if interps == NULL or gils == NULL:
+        free(interps)
+        free(gils)
+        return -1
+    for i in range(count):
+        interps[i].address, gils[i].address, interps[i].gil = pairs[2 * i], pairs[2 * i + 1], i
+        for j in range(i):
+            if gils[j].address and gils[j].address == gils[i].address:
+                interps[i].gil = j
+                break
+    for i in range(group.count):
+        _move(group, group.members[i], interps, count)
+    free(group.interps)
+    free(group.gils)
+    group.interps, group.gils, group.interp_count = interps, gils, count
+    return 0
+
+
+cdef void _move(Group *group, Member *member, Interp *interps, uint32_t count) noexcept nogil:
+    """Find a member's interpreter in a new list of them; without one it is left to be found missing."""
+    cdef uintptr_t address = group.interps[member.interp].address if member.interp < group.interp_count else 0
+    cdef uint32_t i
+    member.interp = 0
+    member.settled = False
+    for i in range(count):
+        if interps[i].address == address:
+            member.interp = i
+
+
+# ---- threads come and go ------------------------------------------------------------------------------------------
+
+cdef Member *_member_at(Group *group, uintptr_t address) noexcept nogil:
+    cdef uint32_t i
+    for i in range(group.count):
+        if group.members[i].address == address and group.members[i].thread != NULL:
+            return group.members[i]
+    return NULL
+
+
+cdef bint _read_word(Engine *engine, uintptr_t address, uintptr_t *word) noexcept nogil:
+    return memory_read(&engine.memory, address, word, 8) == 8
+
+
+cdef bint member_rejoin(Group *group, Engine *engine, Member *member) noexcept nogil:
+    """Whether a thread is still in the list, though not where it was: the one before it has ended, or a new one is
+    there."""
+    cdef uintptr_t previous = 0, linked = 0, unique_id = 0, link
+    cdef Interp *interp = &group.interps[member.interp]
+    if not _read_word(engine, member.address + engine.layout.thread_prev, &previous):
+        return False
+    link = (previous + engine.layout.thread_next) if previous else interp.address + engine.layout.interp_thread_head
+    if not _read_word(engine, link, &linked) or linked != member.address:
+        return False
+    if not _read_word(engine, member.address + engine.layout.thread_unique_id, &unique_id):
+        return False
+    if unique_id != member.unique_id:
+        return False
+    reader_relink(&member.thread.reader, link)
+    return True
+
+
+cdef Member *_join(Group *group, Engine *engine, uint32_t interp, uintptr_t address) noexcept nogil:
+    """A member for a thread state that was not known; NULL if it is none of this interpreter, by now."""
+    cdef uintptr_t owner = 0, unique_id = 0
+    cdef Member *member
+    if not _read_word(engine, address + engine.layout.thread_interp, &owner) or owner != group.interps[interp].address:
+        return NULL
+    if not _read_word(engine, address + engine.layout.thread_unique_id, &unique_id):
+        return NULL
+    member = group_add(group, address)
+    if member != NULL:
+        member.interp, member.unique_id, member.told = interp, unique_id, True  # for its ids: see `_identify`
+    return member
+
+
+cdef void group_find_new(Group *group, Engine *engine, uint32_t number) noexcept nogil:
+    """Walk the list of an interpreter's threads from its head to the first one that is known."""
+    cdef Interp *interp = &group.interps[number]
+    cdef uintptr_t link = interp.address + engine.layout.interp_thread_head, address = 0
+    cdef Member *member
+    cdef uint32_t steps
+    for steps in range(MEMBERS_MAX):
+        if not _read_word(engine, link, &address) or address == 0:
+            return
+        member = _member_at(group, address)
+        if member != NULL:
+            reader_relink(&member.thread.reader, link)
+            if member_rejoin(group, engine, member):
+                return
+            member_leave(group, engine, member)
+        member = _join(group, engine, number, address)
+        if member == NULL:
+            return
+        reader_relink(&member.thread.reader, link)
+        link = address + engine.layout.thread_next
+
+
+cdef void member_leave(Group *group, Engine *engine, Member *member) noexcept nogil:
+    member_flush(group, engine, member, group.tick)
+    _end(member)
+
+
+# ---- counting -----------------------------------------------------------------------------------------------------
+
+cdef void member_count(Group *group, Engine *engine, Member *member, uint64_t samples) noexcept nogil:
+    counts_add(&member.counts, member.node, samples)
+    member.samples += samples
+    engine.counters.samples += samples
+    engine.counters.truncated += samples if member.truncated else 0
+    engine.counters.empty += samples if member.node == 0 else 0
+
+
+cdef void member_flush(Group *group, Engine *engine, Member *member, uint64_t tick) noexcept nogil:
+    """Count what was not counted yet of the ticks before `tick`."""
+    cdef uint64_t samples = tick - member.since
+    if not member.counting or samples == 0:
+        return
+    member.since = tick
+    member.seen += samples
+    member.exceptions += samples if member.exception else 0
+    if group.mode == WALL or (group.mode == EXCEPTION and member.exception):
+        member_count(group, engine, member, samples)
+    elif group.mode == EXCEPTION:
+        engine.counters.left_out += samples
+
+
+cdef void group_flush(Group *group, Engine *engine) noexcept nogil:
+    cdef uint32_t i
+    for i in range(group.count):
+        member_flush(group, engine, group.members[i], group.tick + 1)
+
+
+cdef bint member_holds(Group *group, Member *member) noexcept nogil:
+    cdef Gil *gil
+    if member.interp >= group.interp_count:
+        return False
+    gil = &group.gils[group.interps[member.interp].gil]
+    return gil.known and gil.locked and gil.holder == member.address
+
+
+cdef bint _is_none(Group *group, Engine *engine, uintptr_t value) noexcept nogil:
+    cdef uintptr_t type_address = 0, name_address = 0
+    cdef char name[9]
+    if value == group.none or group.none:
+        return value == group.none
+    if (not _read_word(engine, value + engine.layout.object_type, &type_address)
+            or not _read_word(engine, type_address + engine.layout.type_name, &name_address)
+            or memory_read(&engine.memory, name_address, name, 9) != 9 or memcmp(name, b"NoneType\0", 9) != 0):
+        return False
+    group.none = value
+    return True
+
+
+cdef bint _has_exception(Group *group, Engine *engine, Member *member) noexcept nogil:
+    """Whether an exception is being raised or handled in a thread that was just read."""
+    cdef Layout *layout = &engine.layout
+    cdef ThreadReader *reader = &member.thread.reader
+    cdef uintptr_t item = reader_state(reader, layout, layout.thread_exc_info), value
+    cdef char copy[ITEM_BYTES]
+    cdef int level
+    if reader_state(reader, layout, layout.thread_exception):
+        return True
+    for level in range(EXCEPTIONS_MAX):
+        if item == member.address + layout.thread_exc_state:
+            value = reader_state(reader, layout, layout.thread_exc_state + layout.exc_value)
+            return value != 0 and not _is_none(group, engine, value)
+        if item == 0 or memory_read(&engine.memory, item, copy, ITEM_BYTES) != ITEM_BYTES:
+            return False
+        value = word_at(copy + layout.exc_value)
+        if value and not _is_none(group, engine, value):
+            return True
+        item = word_at(copy + layout.exc_previous)
+    return False
+
+
+cdef bint member_is_on_cpu(Member *member) noexcept nogil:
+    """Whether the kernel runs the thread, or would like to."""
+    cdef char text[STAT_BYTES]
+    cdef char *end
+    cdef ssize_t got
+    if member.stat < 0:
+        return False
+    got = pread(member.stat, text, STAT_BYTES - 1, 0)
+    if got <= 0:
+        return False
+    text[got] = 0
+    end = strrchr(text, c')')
+    return end != NULL and end + 2 < text + got and end[2] == c'R'
+
+
+cdef void _identify(Group *group, Engine *engine, Member *member) noexcept nogil:
+    """A thread state is made by another thread, and has that one's ids until its own thread begins."""
+    cdef ThreadReader *reader = &member.thread.reader
+    cdef uint64_t ident = reader_state(reader, &engine.layout, engine.layout.thread_id), native_id = 0
+    if engine.layout.thread_native_id >= 0:
+        native_id = reader_state(reader, &engine.layout, engine.layout.thread_native_id)
+    if ident != member.ident or native_id != member.native_id:
+        member.ident, member.native_id = ident, native_id
+        group.untold += member.told
+        member.told = False
+
+
+cdef void member_take(Group *group, Engine *engine, Member *member, uint32_t node) noexcept nogil:
+    """A thread has this stack at this tick, and until something else is known."""
+    cdef bint holds = member_holds(group, member), exception = _has_exception(group, engine, member)
+    cdef uint8_t truncated = member.thread.reader.truncated
+    if group.all:
+        _identify(group, engine, member)
+    if holds and group.interps[member.interp].collecting:
+        member.collecting += 1
+        if group.gc:
+            node = engine_special(engine, node, CODE_GC)
+    member.held += holds
+    if not (member.counting and member.node == node and member.exception == exception
+            and member.truncated == truncated):
+        member_flush(group, engine, member, group.tick)
+        member.node, member.exception, member.truncated = node, exception, truncated
+        member.since, member.counting = group.tick, True
+
+
+cdef void member_fail(Group *group, Engine *engine, Member *member) noexcept nogil:
+    member_flush(group, engine, member, group.tick)
+    member.counting = member.settled = False
+    member.failed += 1
+    engine.counters.failed += 1
