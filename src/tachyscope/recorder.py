@@ -146,7 +146,7 @@ class Recorder:
         self._sampler.set_interpreters(interpreters)
         return True
 
-    def _make_sampler(self, thread: int, interpreters: list[tuple[int, int]]) -> Sampler:
+    def _make_sampler(self, thread: int, interpreters: list[tuple[int, int, int]]) -> Sampler:
         assert self._runtime is not None
         if self._runtime.free_threaded and self.sampling.mode is Mode.GIL:
             raise UnsupportedPython(

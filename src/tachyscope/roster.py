@@ -112,7 +112,7 @@ class Roster:
 
     def _name(self) -> None:
         names: dict[int, str] = {}
-        for interpreter, _ in interpreters(self._runtime, self._read):
+        for interpreter, _, _ in interpreters(self._runtime, self._read):
             names |= thread_names.thread_names(self._runtime, self._read, interpreter)
         with self._lock:
             # The newest thread with a pthread id is the one that lives: ids of ended ones are given again.

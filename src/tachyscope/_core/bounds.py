@@ -78,8 +78,7 @@ def _check_threads(layout: Layout) -> None:
     """The parts that are read together have to be near each other."""
     for name in _IN_LIST:
         _check_field(layout, name, 8, MAX_OFFSET)
-    for name in ("thread_native_id", "interp_gil", "interp_collecting", "runtime_collecting"):
-        _check_optional(layout, name, 8, MAX_OFFSET)
+    _check_optional(layout, "thread_native_id", 8, MAX_OFFSET)
     for name, width in _IN_GIL.items():
         _check_field(layout, name, width, MAX_HEADER_BYTES)
     for name in ("exc_value", "exc_previous"):

@@ -4,9 +4,6 @@ from libc.stdint cimport int32_t
 # The offsets that the core reads: `tachyscope.target.layouts.Layout` with the same names, in bytes, -1 = absent.
 cdef struct Layout:
     int32_t interp_thread_head
-    int32_t interp_gil
-    int32_t interp_collecting
-    int32_t runtime_collecting
     int32_t gil_holder
     int32_t gil_locked
     int32_t gil_switches
@@ -68,9 +65,6 @@ cdef inline int layout_fill(Layout *layout, object source) except -1:
     check(source)
     layout.state_start, layout.state_end = state_span(source)
     layout.interp_thread_head = source.interp_thread_head
-    layout.interp_gil = source.interp_gil
-    layout.interp_collecting = source.interp_collecting
-    layout.runtime_collecting = source.runtime_collecting
     layout.gil_holder = source.gil_holder
     layout.gil_locked = source.gil_locked
     layout.gil_switches = source.gil_switches

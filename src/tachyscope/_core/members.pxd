@@ -22,6 +22,7 @@ cdef struct Gil:
 
 cdef struct Interp:
     uintptr_t address
+    uintptr_t collecting_at     # the word that says whether its garbage collector runs
     uintptr_t head              # of its list of threads
     uint32_t gil
     uint8_t collecting          # garbage
@@ -75,7 +76,7 @@ cdef int group_init(Group *group, uint32_t max_depth) noexcept nogil
 cdef void group_clear(Group *group) noexcept nogil
 cdef void group_tidy(Group *group) noexcept nogil
 cdef void group_flush(Group *group, Engine *engine) noexcept nogil
-cdef int group_set_interps(Group *group, Engine *engine, uintptr_t *pairs, uint32_t count) noexcept nogil
+cdef int group_set_interps(Group *group, Engine *engine, uintptr_t *triples, uint32_t count) noexcept nogil
 cdef Member *group_add(Group *group, uintptr_t address) noexcept nogil
 cdef void group_retarget(Group *group, Engine *engine, uintptr_t address) noexcept nogil
 cdef void group_find_new(Group *group, Engine *engine, uint32_t number) noexcept nogil

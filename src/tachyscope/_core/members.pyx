@@ -124,14 +124,15 @@ cdef void group_retarget(Group *group, Engine *engine, uintptr_t address) noexce
         member.address = member.thread.reader.address = address
 
 
-cdef int group_set_interps(Group *group, Engine *engine, uintptr_t *pairs, uint32_t count) noexcept nogil:
-    """The interpreters of the process: pairs of (address, address of its GIL); -1 if there is no memory for them."""
+cdef int group_set_interps(Group *group, Engine *engine, uintptr_t *triples, uint32_t count) noexcept nogil:
+    """The interpreters of the process: its address, that of its GIL, that of the word which says that it collects
+    garbage; -1 if there is no memory for them."""
     cdef Interp *interps
     cdef Gil *gils
     cdef uint32_t i, j
     if count == group.interp_count:
         for i in range(count):
-            if group.interps[i].address != pairs[2 * i] or group.gils[group.interps[i].gil].address != pairs[2 * i + 1]:
+            if group.interps[i].address != triples[3 * i] or group.gils[group.interps[i].gil].address != triples[3 * i + 1]:
                 break
         else:
             return 0
@@ -141,7 +142,8 @@ cdef int group_set_interps(Group *group, Engine *engine, uintptr_t *pairs, uint3
         free(gils)
         return -1
     for i in range(count):
-        interps[i].address, gils[i].address, interps[i].gil = pairs[2 * i], pairs[2 * i + 1], i
+        interps[i].address, gils[i].address, interps[i].gil = triples[3 * i], triples[3 * i + 1], i
+        interps[i].collecting_at = triples[3 * i + 2]
         for j in range(i):
             if gils[j].address and gils[j].address == gils[i].address:
                 interps[i].gil = j

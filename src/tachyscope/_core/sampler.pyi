@@ -23,12 +23,12 @@ THREADS_NEW: int
 class Sampler:
     """Samples one thread, or all, of process `pid`, whose memory is laid out as `layout` says.
 
-    `thread` is the address of its PyThreadState, 0 for all threads of all `interpreters`: pairs of the address of
-    an interpreter's state and of its GIL (0 where there is none). `mode`: 0 counts all samples, 1 those of threads
-    on a CPU, 2 of those that hold the GIL, 3 of those with an exception. `gc`: with a frame for the collector.
-    `max_depth` innermost frames of a stack are kept. `memory_fd` is a descriptor of /proc/PID/mem where the system
-    call cannot be used, else -1. `record` keeps order and times of the samples of the first thread. `bare` only
-    lets the clock run.
+    `thread` is the address of its PyThreadState, 0 for all threads of all `interpreters`: for each the address of its
+    state, of its GIL (0: there is none), and of the word that says whether its garbage collector runs. `mode`: 0
+    counts all samples, 1 those of threads on a CPU, 2 of those that hold the GIL, 3 of those with an exception. `gc`:
+    with a frame for the collector. `max_depth` innermost frames of a stack are kept. `memory_fd` is a descriptor of
+    /proc/PID/mem where the system call cannot be used, else -1. `record` keeps order and times of the samples of the
+    first thread. `bare` only lets the clock run.
     """
 
     def __new__(
@@ -43,7 +43,7 @@ class Sampler:
         memory_fd: int = -1,
         record: bool = False,
         bare: bool = False,
-        interpreters: Iterable[tuple[int, int]] = (),
+        interpreters: Iterable[tuple[int, int, int]] = (),
         mode: int = 0,
         gc: bool = True,
     ) -> Sampler: ...
@@ -53,8 +53,8 @@ class Sampler:
     def retarget(self, thread: int) -> None:
         """Sample the thread state at address `thread` from now on."""
 
-    def set_interpreters(self, interpreters: Iterable[tuple[int, int]]) -> None:
-        """Pairs of the address of an interpreter's state and that of its GIL, as they are now."""
+    def set_interpreters(self, interpreters: Iterable[tuple[int, int, int]]) -> None:
+        """The interpreters as they are now."""
 
     def new_threads(self) -> list[tuple[int, int, int, int]]:
         """(address, unique id, pthread id, kernel thread id or 0) of threads that were not told of yet."""

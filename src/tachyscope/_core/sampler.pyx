@@ -221,15 +221,16 @@ cdef class Sampler:
         group_retarget(&self._group, &self._engine, thread)
 
     def set_interpreters(self, interpreters):
-        """Pairs of the address of an interpreter's state and that of its GIL (0 where there is none)."""
-        cdef list pairs = list(interpreters)[:INTERPRETERS_MAX]
-        cdef uintptr_t *flat = <uintptr_t *>malloc((2 * len(pairs) + 1) * sizeof(uintptr_t))
+        """The address of each interpreter's state, that of its GIL (0 where there is none), and that of the word which
+        says that its garbage collector runs."""
+        cdef list triples = list(interpreters)[:INTERPRETERS_MAX]
+        cdef uintptr_t *flat = <uintptr_t *>malloc((3 * len(triples) + 1) * sizeof(uintptr_t))
         cdef int result = -1
         cdef size_t i
         if flat != NULL:
-            for i in range(<size_t>len(pairs)):
-                flat[2 * i], flat[2 * i + 1] = pairs[i]
-            result = group_set_interps(&self._group, &self._engine, flat, <uint32_t>len(pairs))
+            for i in range(<size_t>len(triples)):
+                flat[3 * i], flat[3 * i + 1], flat[3 * i + 2] = triples[i]
+            result = group_set_interps(&self._group, &self._engine, flat, <uint32_t>len(triples))
         free(flat)
         if result < 0:
             raise MemoryError

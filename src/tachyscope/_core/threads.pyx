@@ -89,8 +89,7 @@ cdef void _expect_interps(Group *group, Layout *layout) noexcept nogil:
     cdef uint32_t i
     for i in range(group.interp_count):
         interp = &group.interps[i]
-        if layout.interp_collecting >= 0:
-            interp.collecting_offset = _expect(group, interp.address + layout.interp_collecting, 4)
+        interp.collecting_offset = _expect(group, interp.collecting_at, 4)
         if group.all:
             interp.head_offset = _expect(group, interp.address + layout.interp_thread_head, 8)
 
@@ -168,8 +167,7 @@ cdef void _watch(Group *group, Engine *engine, bint whole) noexcept nogil:
                 _unsettle(group, i, 0)
     for i in range(group.interp_count if whole else 0):
         interp = &group.interps[i]
-        if engine.layout.interp_collecting >= 0:
-            interp.collecting = int32_at(group.buffer + interp.collecting_offset) != 0
+        interp.collecting = int32_at(group.buffer + interp.collecting_offset) != 0
         if group.all and word_at(group.buffer + interp.head_offset) != interp.head:
             interp.head = word_at(group.buffer + interp.head_offset)
             group_find_new(group, engine, i)

@@ -480,8 +480,9 @@ def main_interpreter(runtime: Runtime, read: Reader) -> int:
     return 0
 
 
-def interpreters(runtime: Runtime, read: Reader) -> list[tuple[int, int]]:
-    """Return (address, address of its GIL) of every interpreter, newest first; 0 where there is no GIL."""
+def interpreters(runtime: Runtime, read: Reader) -> list[tuple[int, int, int]]:
+    """Return every interpreter, newest first: its address, that of its GIL (0 where there is none), and that of the
+    word which says that its garbage collector runs."""
     memory, layout = Memory(runtime.pid, read), runtime.layout
     head = memory.word(runtime.address + layout.runtime_interp_head)
     found = []
@@ -491,7 +492,11 @@ def interpreters(runtime: Runtime, read: Reader) -> list[tuple[int, int]]:
             gil = runtime.address + layout.runtime_gil
         elif not runtime.free_threaded:
             gil = memory.word(interpreter + layout.interp_gil)
-        found.append((interpreter, gil))
+        if layout.runtime_collecting != ABSENT:
+            collecting = runtime.address + layout.runtime_collecting
+        else:
+            collecting = interpreter + layout.interp_collecting
+        found.append((interpreter, gil, collecting))
     return found
 
 

@@ -1,0 +1,266 @@
+"""All threads at once, and the modes: who is sampled, with which stack, and which samples count."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from core_support import PROGRAMS, Attached, attach, go_on, line_of, wait_until_reading
+from support import Target, spawn, spawn_target
+
+from tachyscope import attach as profile_of
+from tachyscope._core.counts import ThreadCounts
+from tachyscope._core.sampler import SLICE_OVER, THREADS_NEW, Sampler
+from tachyscope.profile.model import Profile
+from tachyscope.target import runtime
+
+WALL, CPU, GIL, EXCEPTION = range(4)
+SIGMAS = 3.29  # of a 99.9 % interval
+POINTS = 0.02  # what the clock, and time between two activities, may add
+
+IDLE_THREAD = """
+import ctypes, os
+api = ctypes.PyDLL(None)
+interpreter = getattr(api, "PyInterpreterState_Get", None) or api._PyInterpreterState_Get
+interpreter.restype = api.PyThreadState_New.restype = ctypes.c_void_p
+api.PyThreadState_New.argtypes = [ctypes.c_void_p]
+api.PyThreadState_New(interpreter())
+print("ready", flush=True)
+os.read(0, 1)
+"""
+
+SUBINTERPRETER = """
+import os, threading
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+there = interpreters.create()
+source = "import os\\ndef deep_inside():\\n    os.write(1, b'ready\\\\n')\\n    os.read(0, 1)\\ndeep_inside()"
+interpreters.run_string(there, source)
+"""
+
+
+def all_threads(at: Attached, **options: Any) -> Sampler:
+    pairs = runtime.interpreters(at.runtime, at.read)
+    options = {"interval_ns": 100_000, "interpreters": pairs, **options}
+    return Sampler(at.runtime.pid, at.runtime.layout, 0, **options)
+
+
+def run_all(sampler: Sampler, seconds: float) -> None:
+    """Sample for that long, whatever threads begin."""
+    end = time.monotonic_ns() + int(seconds * 1e9)
+    while (outcome := sampler.run(end)) == THREADS_NEW:
+        sampler.new_threads()
+    assert outcome == SLICE_OVER
+
+
+def stacks(sampler: Sampler, thread: ThreadCounts) -> Counter[tuple[str, ...]]:
+    """Return how often a thread had which stack, by names, root first."""
+    codes, nodes = [code[0] for code in sampler.codes()], sampler.nodes()
+    paths: list[tuple[str, ...]] = [()]
+    for parent, code, _ in nodes[1:]:
+        paths.append((*paths[parent], codes[code]))
+    counted = Counter[tuple[str, ...]]()
+    for node, count in thread["counts"].items():
+        counted[paths[node]] += count
+    return counted
+
+
+@contextmanager
+def parked(python: Path, waiting: int, running: int = 0) -> Iterator[tuple[Target, dict[str, Any]]]:
+    with spawn_target(python, PROGRAMS / "parked.py", str(waiting), str(running)) as target:
+        told = json.loads(line_of(target))
+        if not running:
+            wait_until_reading(target.pid, target.pid)
+        yield target, told
+
+
+# Who
+
+
+def test_every_thread_has_its_own_stack(python: Path) -> None:
+    with parked(python, 12) as (target, told):
+        sampler = all_threads(attach(target.pid))
+        run_all(sampler, 0.2)
+        counters = sampler.counters
+        seen = {each["ident"]: each for each in sampler.threads()}
+    assert counters["failed"] == 0
+    assert len(seen) == 13
+    assert counters["samples"] == 13 * counters["hits"]
+    for ident, _, stack in told.values():
+        assert stacks(sampler, seen[ident]) == {tuple(stack): counters["hits"]}
+
+
+def test_threads_that_wait_cost_nothing(python: Path) -> None:
+    """They are read once; what is read with each sample is the last one that ran."""
+    with parked(python, 40) as (target, _):
+        sampler = all_threads(attach(target.pid), interval_ns=1_000_000)
+        run_all(sampler, 0.1)
+        before = sampler.counters
+        run_all(sampler, 0.3)
+        after = sampler.counters
+    assert after["samples"] - before["samples"] == 41 * (after["hits"] - before["hits"])
+    assert after["mispredicted"] == before["mispredicted"]
+
+
+def test_threads_that_work_are_seen_working(python: Path) -> None:
+    with parked(python, 4, 3) as (target, told):
+        sampler = all_threads(attach(target.pid))
+        run_all(sampler, 1.0)
+        counters = sampler.counters
+        seen = {each["ident"]: each for each in sampler.threads()}
+    assert counters["failed"] <= counters["samples"] / 1000
+    for name, (ident, _, stack) in told.items():
+        found = stacks(sampler, seen[ident])
+        if name.startswith("waits"):
+            assert set(found) == {tuple(stack)}
+        else:
+            base = tuple(stack[: stack.index("work") + 1])
+            assert set(found) <= {base, (*base, "leaf")}
+            assert found[(*base, "leaf")] > 0.8 * found.total()
+    held = sum(each["held"] for each in seen.values())
+    assert 0.8 * counters["hits"] < held <= counters["hits"]
+
+
+def test_names_and_kernel_ids(python: Path) -> None:
+    with parked(python, 5) as (target, told), profile_of(target.pid, interval_us=1000, all_threads=True) as session:
+        session.sample(0.3)
+        profile = session.profile()
+    wanted = {(name, tid) for name, (_, tid, _) in told.items()} | {("MainThread", target.pid)}
+    assert {(thread.name, thread.tid) for thread in profile.threads} == wanted
+    assert [thread.tid for thread in profile.threads if thread.is_main] == [target.pid]
+
+
+def test_threads_come_and_go(python: Path) -> None:
+    with spawn_target(python, PROGRAMS / "coming.py") as target:
+        sampler = all_threads(attach(target.pid))
+        run_all(sampler, 1.5)
+        counters, threads = sampler.counters, sampler.threads()
+    # The data stack of a thread that ends is unmapped under the read: one sample of it may fail.
+    assert counters["failed"] <= counters["samples"] / 1000 + len(threads) / 50
+    assert len(threads) > 50
+    for thread in threads:
+        for stack in stacks(sampler, thread):
+            numbers = {name.rpartition("_")[2] for name in stack if name.startswith(("inner_", "body_"))}
+            assert len(numbers) <= 1, stack
+
+
+def test_thread_states_without_frames_spoil_nothing(python: Path) -> None:
+    with spawn_target(python, IDLE_THREAD) as target:
+        sampler = all_threads(attach(target.pid))
+        run_all(sampler, 0.1)
+        counters = sampler.counters
+        assert len(sampler.threads()) == 2
+    assert counters["failed"] == 0
+    assert counters["empty"] == counters["hits"]
+
+
+def test_other_interpreters(python: Path) -> None:
+    with spawn([str(python), "-c", SUBINTERPRETER]) as target:
+        if target.process.stdout is not None and line_of(target) != b"ready\n":
+            pytest.skip("this interpreter was built without subinterpreters for tests")
+        sampler = all_threads(attach(target.pid))
+        run_all(sampler, 0.2)
+        names = {name for each in sampler.threads() for stack in stacks(sampler, each) for name in stack}
+    assert "deep_inside" in names
+
+
+# Which samples count
+
+
+def activities(
+    python: Path, kinds: str, milliseconds: int, mode: str, **options: Any
+) -> tuple[Profile, dict[str, float]]:
+    """Return a profile of activities in turn, in a mode, and how long each took, in seconds."""
+    arguments = (kinds, str(milliseconds), "2.5")
+    with (
+        spawn_target(python, PROGRAMS / "activities.py", *arguments) as target,
+        profile_of(target.pid, mode=mode, **options) as session,
+    ):
+        go_on(target)
+        session.sample(2.4)
+        spent = json.loads(line_of(target))
+        return session.profile(), spent
+
+
+def missed_share(profile: Profile) -> float:
+    return profile.accuracy.missed / profile.accuracy.ticks
+
+
+def samples_of(profile: Profile) -> Counter[str]:
+    """Return the samples of each activity: by the function that the program's own module calls."""
+    counts = Counter[str]()
+    for _, stack, count in profile.stacks():
+        names = [frame.function.name for frame in stack]
+        counts[names[1] if len(names) > 1 else ""] += count
+    return counts
+
+
+def check_share(profile: Profile, counted: int, expected: float) -> None:
+    """A share of all samples, left out ones included, is what the program measured."""
+    total = profile.accuracy.samples + profile.accuracy.left_out
+    # A tick is missed rather while this machine runs something else than the target: more often while it computes.
+    bound = SIGMAS * math.sqrt(expected * (1 - expected) / total) + POINTS + 0.5 * missed_share(profile)
+    assert abs(counted / total - expected) <= bound, (counted / total, expected, profile.accuracy)
+
+
+def test_wall_mode_counts_everything(python: Path) -> None:
+    profile, spent = activities(python, "compute,sleep", 10, "wall")
+    assert profile.accuracy.left_out == 0
+    check_share(profile, samples_of(profile)["sleep"], spent["sleep"] / sum(spent.values()))
+
+
+def test_cpu_mode_leaves_out_what_sleeps(python: Path) -> None:
+    profile, spent = activities(python, "compute,sleep,hash", 10, "cpu")
+    whole, counts = sum(spent.values()), samples_of(profile)
+    # On a busy machine who was asleep waits for a CPU before it runs: the kernel calls that running.
+    assert counts["sleep"] <= (0.02 + missed_share(profile)) * counts.total()
+    check_share(profile, counts["compute"], spent["compute"] / whole)
+    check_share(profile, counts["hash"], spent["hash"] / whole)
+
+
+def test_gil_mode_counts_the_holder(python: Path) -> None:
+    profile, spent = activities(python, "compute,sleep,hash", 10, "gil")
+    whole, counts = sum(spent.values()), samples_of(profile)
+    assert counts["sleep"] + counts["hash"] <= 0.1 * counts.total()
+    check_share(profile, counts["compute"], spent["compute"] / whole)
+
+
+def test_exception_mode_counts_handlers(python: Path) -> None:
+    profile, spent = activities(python, "compute,handle,sleep", 10, "exception")
+    counts = samples_of(profile)
+    assert counts["compute"] + counts["sleep"] == 0
+    check_share(profile, counts["handle"], spent["handle"] / sum(spent.values()))
+
+
+def test_a_collection_has_a_frame(python: Path) -> None:
+    profile, spent = activities(python, "compute,collect", 20, "wall")
+    collecting = sum(count for _, stack, count in profile.stacks() if stack and stack[-1].function.name == "<GC>")
+    check_share(profile, collecting, spent["collect"] / sum(spent.values()))
+    assert abs(profile.threads[0].collecting - collecting) <= 2
+
+
+def test_no_frame_for_collections_if_not_wanted(python: Path) -> None:
+    profile, _ = activities(python, "collect", 20, "wall", gc=False)
+    assert all(frame.function.name != "<GC>" for _, stack, _ in profile.stacks() for frame in stack)
+    assert profile.threads[0].collecting > 0
+
+
+@pytest.mark.parametrize("mode", ["cpu", "gil", "exception"])
+def test_modes_with_all_threads(python: Path, mode: str) -> None:
+    with parked(python, 6, 2) as (target, _), profile_of(target.pid, mode=mode, all_threads=True) as session:
+        session.sample(1.0)
+        profile = session.profile()
+    names = {thread.name for thread, _, _ in profile.stacks()}
+    assert names == (set() if mode == "exception" else {"works 0", "works 1"})
+    assert profile.accuracy.left_out > 0
+    if mode == "gil":
+        assert 0.8 <= profile.accuracy.samples / (profile.accuracy.ticks - profile.accuracy.missed) <= 1
