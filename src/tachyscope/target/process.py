@@ -23,7 +23,10 @@ MAX_FILE_BYTES = 64 << 20
 _GONE = (errno.ENOENT, errno.ESRCH, errno.ENOTDIR)
 _DENIED = (errno.EACCES, errno.EPERM)
 _DELETED = " (deleted)"
-_MAP_LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) ([-rwxsp]{4}) ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) (\d+) *(.*)")
+_MAP_LINE = re.compile(
+    rb"([0-9a-f]{1,16})-([0-9a-f]{1,16}) ([-rwxsp]{4}) ([0-9a-f]{1,16})"  # addresses and the offset have 64 bits
+    rb" ([0-9a-f]{1,3}):([0-9a-f]{1,5}) (\d{1,20}) *([^\0]*)"  # a device number has 12 + 20 bits
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class Identity:
 
 def read_maps(pid: int) -> tuple[Mapping, ...]:
     """Return the memory mappings of a process in order of address; none for a kernel thread or a zombie."""
-    mappings = (_parse_mapping(line) for line in _read(pid, "maps").splitlines())
+    mappings = (_parse_mapping(line) for line in _lines(pid, "maps"))
     return tuple(mapping for mapping in mappings if mapping is not None)
 
 
@@ -64,6 +67,8 @@ def _parse_mapping(line: bytes) -> Mapping | None:
     if match is None:
         return None
     start, end, offset = (int(match[group], 16) for group in (1, 2, 4))
+    if start >= end:
+        return None
     device = os.makedev(int(match[5], 16), int(match[6], 16))
     # The kernel writes a newline in a path as this escape and leaves everything else as it is.
     path = os.fsdecode(match[8].replace(b"\\012", b"\n"))
@@ -100,7 +105,7 @@ def thread_ids(pid: int) -> dict[int, int]:
 
 def _namespace_ids(pid: int, name: str) -> list[int]:
     """Return the ids in a status file: in our namespace, in the next one below it, and so on."""
-    for line in _read(pid, name).splitlines():
+    for line in _lines(pid, name):
         if line.startswith(b"NSpid:"):
             return [int(word) for word in line.split()[1:]]
     return [pid]  # a kernel without pid namespaces
@@ -216,6 +221,11 @@ def translate(error: OSError, pid: int, attached: bool = False) -> TachyscopeErr
 
 def _not_found(pid: int) -> TargetNotFound:
     return TargetNotFound(f"there is no process {pid}", "ps lists the processes that run")
+
+
+def _lines(pid: int, name: str) -> list[bytes]:
+    """Return the lines of a file; not by `splitlines`, as the kernel lets a return in a path or a name be."""
+    return _read(pid, name).split(b"\n")
 
 
 def _read(pid: int, name: str) -> bytes:
