@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from tachyscope.errors import CorruptTarget, NotPython, TachyscopeError
@@ -23,13 +24,15 @@ Version = tuple[int, int]
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
-MAX_SEGMENTS = 1 << 10
+MAX_SEGMENTS = 1 << 8
 MAX_SECTIONS = 1 << 12
 MAX_DYNAMIC_ENTRIES = 1 << 12
 MAX_TABLE_BYTES = 64 << 20  # of symbols or names; that of CPython with all symbols takes under 1 MiB
 MAX_READ_ONLY_BYTES = 32 << 20
 MAX_NAME_BYTES = 1 << 12
-MAX_CHAIN = 1 << 16
+MAX_CHAIN = 1 << 12  # linkers make chains of a few symbols
+MAX_NAMES_ALIKE = 1 << 10  # places where a table holds one name
+MAX_VERSION_TEXTS = 1 << 10  # a file with more different ones says nothing
 
 _PT_LOAD, _PT_DYNAMIC = "PT_LOAD", "PT_DYNAMIC"
 _PF_X, _PF_W = 1, 2
@@ -162,6 +165,8 @@ class Binary:
                         whole.add(match[0])
                     elif before not in _PART_OF_NUMBER:
                         endings.add(match[0])
+                    if len(whole) + len(endings) > MAX_VERSION_TEXTS:
+                        return set(), set()
         return whole, endings
 
     def _read_only_data(self) -> Iterator[bytes]:
@@ -310,7 +315,8 @@ class Binary:
             return None
         names = self._read(strings["sh_offset"], strings["sh_size"])
         # A name can be stored as the end of a longer one, so every place counts.
-        wanted = {match.start() for match in re.finditer(re.escape(name) + b"\0", names)}
+        matches = islice(re.finditer(re.escape(name) + b"\0", names), MAX_NAMES_ALIKE)
+        wanted = {match.start() for match in matches}
         if not wanted:
             return None
         size = symbols["sh_size"] // _SYMBOL.size * _SYMBOL.size
@@ -385,12 +391,13 @@ def load_bias(segments: Iterable[Segment], mappings: Iterable[MemoryMapping]) ->
     `mappings` are those of this file. Executable segments come first, as another part of the process may have
     mapped the same file to look at it.
     """
-    mappings = tuple(mappings)
+    starts: dict[tuple[int, bool], int] = {}
+    for mapping in mappings:
+        starts.setdefault((mapping.offset, "x" in mapping.permissions), mapping.start)
     for segment in sorted(segments, key=lambda segment: (not segment.executable, segment.address)):
-        for mapping in mappings:
-            matches = mapping.offset == _page(segment.offset)
-            if matches and segment.executable == ("x" in mapping.permissions):
-                return mapping.start - _page(segment.address)
+        start = starts.get((_page(segment.offset), segment.executable))
+        if start is not None:
+            return start - _page(segment.address)
     return None
 
 

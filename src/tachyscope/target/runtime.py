@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from tachyscope.errors import (
@@ -53,6 +54,9 @@ Reader = Callable[[int, int], bytes]
 MAX_THREADS = 1 << 16
 MAX_INTERPRETERS = 1 << 16
 MAX_SCAN_BYTES = 64 << 20
+MAX_COOKIES = 1 << 8  # places in a file's data that look like debug offsets; good data has one
+MAX_LIKELY_FILES = 1 << 4  # the executable and the libpythons of a process
+MAX_OTHER_FILES = 1 << 12
 MAX_ANALYSES = 1 << 12
 LIST_ATTEMPTS = 5
 EXEC_ATTEMPTS = 5
@@ -207,10 +211,15 @@ def _mapped_files(mappings: Iterable[Mapping]) -> list[_MappedFile]:
 
 def _sorted_files(files: list[_MappedFile], executable: str) -> tuple[list[_MappedFile], list[_MappedFile]]:
     """Return the executable and the libpythons, in this order as its symbols come first, and other code."""
-    main = [file for file in files if file.path == executable]
-    libraries = [file for file in files if is_libpython(file.name) and file not in main]
-    others = [file for file in files if file.is_code and file not in main and file not in libraries]
-    return main + libraries, others
+    main, libraries, others = [], [], []
+    for file in files:
+        if file.path == executable:
+            main.append(file)
+        elif is_libpython(file.name):
+            libraries.append(file)
+        elif file.is_code:
+            others.append(file)
+    return (main + libraries)[:MAX_LIKELY_FILES], others[:MAX_OTHER_FILES]
 
 
 def _reject_old_versions(files: Iterable[_MappedFile]) -> None:
@@ -307,6 +316,13 @@ def _read_debug_offsets(memory: Memory, address: int) -> debug_offsets.DebugOffs
 
 def _scan_for_cookie(memory: Memory, file: _MappedFile) -> Iterator[int]:
     """Yield the addresses in the data of a file where valid debug offsets lie (3.13+): it may be stripped."""
+    for address in islice(_cookies(memory, file), MAX_COOKIES):
+        with suppress(CorruptTarget):
+            if _read_debug_offsets(memory, address) is not None:
+                yield address
+
+
+def _cookies(memory: Memory, file: _MappedFile) -> Iterator[int]:
     left = MAX_SCAN_BYTES
     for mapping in file.mappings:
         end = min(mapping.end, mapping.start + left)
@@ -314,19 +330,10 @@ def _scan_for_cookie(memory: Memory, file: _MappedFile) -> Iterator[int]:
             continue
         left -= end - mapping.start
         for start in range(mapping.start, end, _SCAN_CHUNK_BYTES):
-            yield from _scan_chunk(memory, start, min(_SCAN_CHUNK_BYTES, end - start))
-
-
-def _scan_chunk(memory: Memory, start: int, size: int) -> Iterator[int]:
-    data = memory.read(start, size)
-    # The structure is aligned, so the cookie cannot lie across two chunks.
-    for match in re.finditer(re.escape(debug_offsets.COOKIE), data):
-        address = start + match.start()
-        if address % 8:
-            continue
-        with suppress(CorruptTarget):
-            if _read_debug_offsets(memory, address) is not None:
-                yield address
+            data = memory.read(start, min(_SCAN_CHUNK_BYTES, end - start))
+            # The structure is aligned, so the cookie cannot lie across two chunks.
+            places = (start + match.start() for match in re.finditer(re.escape(debug_offsets.COOKIE), data))
+            yield from (place for place in places if place % 8 == 0)
 
 
 # Versions
