@@ -212,6 +212,9 @@ class Recorder:
             return True
         if self._roster is not None:
             self._watch(self._sampler, self._roster.settled())
+        # Its memory may be where that of another program was: two of the same fixed addresses.
+        if self._runtime is None or runtime.has_changed(self._runtime):
+            return False
         self._slices += 1
         if self._slices % SLICES_PER_LOOK == 0:
             with suppress(TachyscopeError):
@@ -219,13 +222,10 @@ class Recorder:
         return True
 
     def _start_again(self) -> bool:
-        """Attach to an interpreter that is found but was not sampled yet."""
-        try:
-            while self._runtime is not None and not self.start():
-                time.sleep(_LAST_POLL_S)
-        except TachyscopeError:
-            return False
-        return self._runtime is not None
+        """Go on with an interpreter that was sampled before, if it is still there."""
+        with suppress(TachyscopeError):
+            return self._runtime is not None and self.start()
+        return False
 
     def _is_same(self) -> bool:
         return self._runtime is not None and runtime.is_alive_and_same(self._runtime)
@@ -237,8 +237,10 @@ class Recorder:
         if not process.exists(self.pid):
             self.gone = True
             return
-        with suppress(TachyscopeError):
+        try:
             self.wait_for_python(stop)
+        except TachyscopeError:
+            time.sleep(_LAST_POLL_S)  # nothing that can be sampled, but it may become so
         if self._sampler is None and not process.exists(self.pid):
             self.gone = True
 

@@ -168,7 +168,7 @@ def _identity_of_known(pid: int) -> Identity:
 
 def is_alive_and_same(runtime: Runtime) -> bool:
     """Return True while the process runs the same program with the same interpreter (not after an exec)."""
-    if _has_changed(runtime.pid, runtime.identity):
+    if has_changed(runtime):
         return False
     try:
         mappings = process.read_maps(runtime.pid)
@@ -178,9 +178,10 @@ def is_alive_and_same(runtime: Runtime) -> bool:
     return any((mapping.device, mapping.inode) == file for mapping in mappings)
 
 
-def _has_changed(pid: int, identity: Identity) -> bool:
+def has_changed(runtime: Runtime) -> bool:
+    """Return True if the process has ended, or runs another program (after an exec); quicker than the above."""
     try:
-        return process.identity(pid) != identity
+        return process.identity(runtime.pid) != runtime.identity
     except TachyscopeError:
         return True
 
