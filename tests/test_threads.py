@@ -142,7 +142,7 @@ def test_names_and_kernel_ids(python: Path) -> None:
 def test_threads_come_and_go(python: Path) -> None:
     with spawn_target(python, PROGRAMS / "coming.py") as target:
         sampler = all_threads(attach(target.pid))
-        run_all(sampler, 1.5)
+        run_all(sampler, 1.0)
         counters, threads = sampler.counters, sampler.threads()
     # The data stack of a thread that ends is unmapped under the read: one sample of it may fail.
     assert counters["failed"] <= counters["samples"] / 1000 + len(threads) / 50
@@ -180,13 +180,13 @@ def activities(
     python: Path, kinds: str, milliseconds: int, mode: str, **options: Any
 ) -> tuple[Profile, dict[str, float]]:
     """Return a profile of activities in turn, in a mode, and how long each took, in seconds."""
-    arguments = (kinds, str(milliseconds), "2.5")
+    arguments = (kinds, str(milliseconds), "1.3")
     with (
         spawn_target(python, PROGRAMS / "activities.py", *arguments) as target,
         profile_of(target.pid, mode=mode, **options) as session,
     ):
         go_on(target)
-        session.sample(2.4)
+        session.sample(1.25)
         spent = json.loads(line_of(target))
         return session.profile(), spent
 
@@ -257,7 +257,7 @@ def test_no_frame_for_collections_if_not_wanted(python: Path) -> None:
 @pytest.mark.parametrize("mode", ["cpu", "gil", "exception"])
 def test_modes_with_all_threads(python: Path, mode: str) -> None:
     with parked(python, 6, 2) as (target, _), profile_of(target.pid, mode=mode, all_threads=True) as session:
-        session.sample(1.0)
+        session.sample(0.5)
         profile = session.profile()
     names = {thread.name for thread, _, _ in profile.stacks()}
     assert names == (set() if mode == "exception" else {"works 0", "works 1"})
