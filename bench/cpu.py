@@ -34,7 +34,7 @@ def _row(target: Target, rate: str, peers: list[Profiler], options: Options) -> 
     measures: dict[str, Callable[[], float]] = {"bare": lambda: core.bare_clock(rate_hz, seconds).cpu_share}
     for profiler in (Ours(), *peers):
         measures[profiler.name] = lambda each=profiler: _cpu_share(each, target, rate_hz, seconds)  # type: ignore[misc]
-    shares = {name: median(each) for name, each in alternate(options.pick(5, 2), measures).items()}
+    shares = {name: median(each) for name, each in alternate(options.pick(3, 2), measures).items()}
     ours, bare = shares.pop("tachyscope"), shares.pop("bare")
     bar, met = _bar(rate, ours, bare)
     theirs = ", ".join(f"{name} {percent(share, 1)}" for name, share in shares.items())

@@ -19,8 +19,8 @@ from bench.profilers import pyspy_version
 from bench.targets import ROOT, Unavailable, interpreter
 
 NAMES = (
-    "rate", "failed", "impossible", "bias", "phase", "shares", "slowdown", "missed",
-    "cpu", "memory_use", "start", "churn", "recursion", "generators", "deep",
+    "rate", "failed", "impossible", "bias", "phase", "shares", "intervals", "slowdown", "missed",
+    "cpu", "threads", "memory_use", "start", "churn", "recursion", "generators", "deep",
 )  # fmt: skip
 RESULTS = ROOT / "bench" / "RESULTS.md"
 REASONS = ROOT / "bench" / "reasons.toml"

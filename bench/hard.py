@@ -46,5 +46,6 @@ def check(report: Report, options: Options, program: str, possible: Possible, *a
 
 
 def _row(target: Target, program: str, rate: str, possible: Possible, options: Options) -> Row:
-    recording = core.record(target, RATES[rate], options.pick(30.0, 3.0))
+    # At 10 kHz enough samples to see one in a hundred thousand.
+    recording = core.record(target, RATES[rate], options.pick(12.0 if RATES[rate] < HIGHEST_HZ else 4.0, 3.0))
     return judge(f"{program}, {rate}, {target.interpreter.version}", [recording], possible)

@@ -30,7 +30,7 @@ def _row(python: Interpreter, peers: list[Profiler], options: Options) -> Row:
         }
         for peer in peers:
             measures[peer.name] = lambda peer=peer: _missed(peer, target, seconds)  # type: ignore[misc]
-        shares = alternate(options.pick(9, 4), measures)
+        shares = alternate(options.pick(5, 4), measures)
     ours, bare = median(shares["tachyscope"]), median(shares["bare"])
     return Row(
         f"ticks missed, 10 kHz, depth 25, {python.version}",

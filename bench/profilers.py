@@ -103,6 +103,7 @@ class Profiler(ABC):
     """A profiler that can be started on a process."""
 
     name: str
+    all_threads = False  # py-spy always samples all
 
     @abstractmethod
     def command(self, target: Target, rate_hz: float, output: Path) -> list[str]:
@@ -158,14 +159,16 @@ class Ours(Profiler):
 
     name = "tachyscope"
 
-    def __init__(self, output_format: str = "collapsed") -> None:
+    def __init__(self, output_format: str = "collapsed", all_threads: bool = False) -> None:
         self.format = output_format
+        self.all_threads = all_threads
 
     def command(self, target: Target, rate_hz: float, output: Path) -> list[str]:
         """Until interrupted; the figures go to a file beside the output."""
         interval = str(max(round(1e6 / rate_hz), 1))
         stats = str(output.with_suffix(".json"))
         options = ["-i", interval, "-d", "0", f"--{self.format}", "-o", str(output), "--stats-json", stats]
+        options += ["-a"] if self.all_threads else []
         return [*our_command(), "attach", *options, str(target.pid)]
 
     def read(self, running: Running, seconds: float) -> Recording:
@@ -233,6 +236,7 @@ class Stdlib(Profiler):
             raise ValueError("the standard library's profiler needs a target of its own version")
         path = output if self.interpreter.root is None else Path("/", output.relative_to(self.interpreter.root))
         options = ["-r", str(round(rate_hz)), f"--{self.format}", "-o", str(path)]
+        options += ["-a"] if self.all_threads else []
         return [*self.interpreter.command, "-m", "profiling.sampling", "attach", *options, str(target.pid)]
 
     def directory(self, target: Target) -> str | None:

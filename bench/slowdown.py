@@ -50,7 +50,7 @@ def _peer_slowdown(peer: Profiler, target: Target, rate_hz: float, options: Opti
 
 def _row(target: Target, name: str, peers: list[Profiler], options: Options) -> Row:
     rate_hz, bar = BARS[name]
-    rates = alternate(options.pick(31, 9), _measures(target, rate_hz, options.pick(0.6, 0.4)))
+    rates = alternate(options.pick(15, 9), _measures(target, rate_hz, options.pick(0.6, 0.4)))
     ours, bare = (median(_slowdowns(rates, each)) for each in ("ours", "bare"))
     theirs = [f"{peer.name} {percent(_peer_slowdown(peer, target, rate_hz, options), 1)}" for peer in peers]
     return Row(

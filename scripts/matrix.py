@@ -24,7 +24,13 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from support import INTERPRETERS  # noqa: E402
 
-TESTS = ("tests/test_unwinder.py",)
+TESTS = (
+    "tests/test_unwinder.py",
+    "tests/test_core.py::test_reused_addresses_get_their_own_names",
+    "tests/test_threads.py::test_every_thread_has_its_own_stack",
+    "tests/test_threads.py::test_names_and_kernel_ids",
+    "tests/test_threads.py::test_threads_come_and_go",
+)
 NEEDED = ("pytest", "pytest-timeout", "hypothesis")
 DOCUMENT = ROOT / "docs" / "targets.md"
 MARKS = ("<!-- matrix -->\n", "<!-- /matrix -->\n")

@@ -680,6 +680,7 @@ def test_the_name_that_the_standard_library_will_have() -> None:
 OPTIONS = {
     "": {"-h", "--help", "--version"},
     "attach": {"-h", "--help", "-i", "--interval", "-r", "--sampling-rate", "-d", "--duration", "--stats-json"}
+    | {"-a", "--all-threads", "--mode", "--native", "--no-gc", "--subprocesses", "--merge-subprocesses"}
     | {"--pstats", "--collapsed", "-o", "--output", "--lines", "--sort", "-l", "--limit", "--no-summary"},
 }
 OPTIONS["doctor"] = {"-h", "--help"}

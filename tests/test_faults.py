@@ -20,7 +20,7 @@ from support import INTERPRETERS, WAITING, spawn, spawn_target
 
 from tachyscope import recorder
 from tachyscope.errors import UnsupportedPython
-from tachyscope.recorder import Recorder
+from tachyscope.recorder import Recorder, Sampling
 from tachyscope.target import runtime
 from tachyscope.target.runtime import Reader, Runtime
 
@@ -103,7 +103,7 @@ def test_another_program_where_the_last_one_was(before: str, after: str) -> None
     if missing := {before, after} - INTERPRETERS.keys():
         pytest.skip(f"no CPython {', '.join(sorted(missing))} on this machine")
     with spawn([str(INTERPRETERS[before]), "-c", BECOMING, str(INTERPRETERS[after]), BECOMING]) as target:
-        sampled = Recorder(target.pid, 2_000_000)  # too seldom to meet the moment when nothing is mapped
+        sampled = Recorder(target.pid, Sampling(2_000_000))  # too seldom to meet the moment when nothing is mapped
         assert sampled.wait_for_python()
         sampled.sample()
     names = {frame.function.name for _, stack, _ in sampled.profile().stacks() for frame in stack}
@@ -120,7 +120,7 @@ def test_what_cannot_be_sampled_is_not_looked_for_all_the_time(monkeypatch: pyte
         raise UnsupportedPython("too old")
 
     with spawn_target(sys.executable, WAITING) as target:
-        sampled = Recorder(target.pid, 100_000)
+        sampled = Recorder(target.pid, Sampling(100_000))
         sampled.attach()
         monkeypatch.setattr(runtime, "find_runtime", find)
         monkeypatch.setattr(runtime, "has_changed", lambda _: True)
@@ -136,7 +136,7 @@ def test_an_interpreter_without_threads_does_not_keep_from_ending(monkeypatch: p
         return 0
 
     with spawn_target(sys.executable, WAITING) as target:
-        sampled = Recorder(target.pid, 100_000)
+        sampled = Recorder(target.pid, Sampling(100_000))
         sampled.attach()
         sampled.sample(0.05)
         monkeypatch.setattr(runtime, "main_thread", none)

@@ -144,8 +144,7 @@ def test_threads_come_and_go(python: Path) -> None:
         sampler = all_threads(attach(target.pid))
         run_all(sampler, 1.0)
         counters, threads = sampler.counters, sampler.threads()
-    # The data stack of a thread that ends is unmapped under the read: one sample of it may fail.
-    assert counters["failed"] <= counters["samples"] / 1000 + len(threads) / 50
+    assert counters["failed"] <= counters["samples"] / 1000
     assert len(threads) > 50
     for thread in threads:
         for stack in stacks(sampler, thread):

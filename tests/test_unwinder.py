@@ -140,6 +140,21 @@ def test_a_thread_that_runs_no_python_has_an_empty_stack(python: Path) -> None:
         assert core_stack(at) == at.reference_stack() == ()
 
 
+def test_c_code_between_two_functions(python: Path) -> None:
+    """Where C code called a function, and was called by one, there is a frame for it; without it the stack is the
+    same."""
+    between = 0
+    with program(python, str(PROGRAMS / "reentry.py")) as target:
+        for _, at in points(target):
+            sampler = at.sampler(native=True)
+            run_until(sampler, lambda: sampler.counters["samples"] >= SAMPLES_PER_POINT)  # noqa: B023
+            (stack,) = stacks_of(sampler)
+            assert tuple(frame for frame in stack if frame.name != "<native>") == at.reference_stack()
+            assert stack[-1].name != "<native>" != stack[0].name
+            between += sum(frame.name == "<native>" for frame in stack)
+    assert (between > 0) == (at.runtime.version >= (3, 11))
+
+
 # Targets that are stopped anywhere
 
 

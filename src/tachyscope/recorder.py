@@ -58,6 +58,7 @@ class Sampling:
     all_threads: bool = False
     mode: Mode = Mode.WALL
     gc: bool = True
+    native: bool = False  # `<native>` frames
 
 
 def _never() -> bool:
@@ -92,6 +93,11 @@ class Recorder:
     def by_file(self) -> bool:
         """Whether memory is read through /proc/PID/mem, as the quicker system call is missing or refused."""
         return self._reader.by_file
+
+    @property
+    def ran_python(self) -> bool:
+        """Whether an interpreter was found that can be sampled."""
+        return bool(self._harvests)
 
     # ---- finding the interpreter ----
 
@@ -162,6 +168,7 @@ class Recorder:
             interpreters=interpreters,
             mode=self.sampling.mode.value,
             gc=self.sampling.gc,
+            native=self.sampling.native,
         )
         if self.sampling.all_threads:
             from tachyscope.roster import Roster

@@ -30,6 +30,7 @@ cdef enum:
     RESIDENT_CHECK_NS = 1000000
     CHURN_NS = 1000000000          # after an address was found reused, everything is validated for this long
     ALWAYS = 16                    # times in a row that a function has to have been called from the same place to be ...
+    FAULTS_MAX = 8                 # of them; predictions are given up with the first
     HOLD = 3                       # attempts after which the last stack of a function is taken for its stack now
     HOLD_ALWAYS = 16               # ... or any stack
     COUNTS_FIRST = 64              # slots
@@ -314,7 +315,7 @@ cdef int _persist(Engine *engine, Thread *thread, bint is_read, uint32_t *node) 
     short chains of calls (to 3.10) and of generators seldom can, and to take the next stack that can would favour
     long ones. So wait for a stack of the same function, for some attempts; then take the one that it had the last
     time. If nothing was called meanwhile there is no such excuse."""
-    cdef uint32_t attempt
+    cdef uint32_t attempt, faults = 0
     cdef int outcome = FAULT
     cdef bint moved = False
     cdef uint32_t hold = HOLD_ALWAYS if calls_may_be_short(&engine.belief) else HOLD
@@ -325,7 +326,8 @@ cdef int _persist(Engine *engine, Thread *thread, bint is_read, uint32_t *node) 
         if held.count == 0:
             held.count, held.read_ns = thread.reader.inner_count, thread.reader.read_ns
             memcpy(held.frames, thread.reader.inner, sizeof(held.frames))
-        if outcome == GONE or outcome == DENIED or outcome == UNLINKED:
+        faults += outcome == FAULT
+        if outcome == GONE or outcome == DENIED or outcome == UNLINKED or faults == FAULTS_MAX:
             break
         if outcome == SAMPLED and (held.count == 0 or _is_of(engine, node[0], &held) or attempt >= hold):
             if node[0] and (thread.reader.scattered.count or engine.layout.frame_stack_top_kind < 0):

@@ -109,6 +109,7 @@ cdef Member *group_add(Group *group, uintptr_t address) noexcept nogil:
         free(member)
         return NULL
     member.address, member.stat = address, -1
+    member.thread.reader.native = group.native
     group.members[group.count] = member
     group.count += 1
     return member

@@ -72,6 +72,7 @@ cdef struct ThreadReader:
     uint32_t depth, max_depth, frame_capacity
     Walked inner[INNER]             # what is certain of the last read's stack even if it was torn: its innermost frames
     uint8_t inner_count
+    uint8_t native                  # C code between two frames is wanted
     uint8_t generators              # there were generators in a stack
     uint8_t truncated
     uint8_t strict                  # samples for which the data stack is still copied twice

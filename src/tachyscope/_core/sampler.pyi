@@ -26,9 +26,9 @@ class Sampler:
     `thread` is the address of its PyThreadState, 0 for all threads of all `interpreters`: for each the address of its
     state, of its GIL (0: there is none), and of the word that says whether its garbage collector runs. `mode`: 0
     counts all samples, 1 those of threads on a CPU, 2 of those that hold the GIL, 3 of those with an exception. `gc`:
-    with a frame for the collector. `max_depth` innermost frames of a stack are kept. `memory_fd` is a descriptor of
-    /proc/PID/mem where the system call cannot be used, else -1. `record` keeps order and times of the samples of the
-    first thread. `bare` only lets the clock run.
+    with a frame for the collector; `native`: with one for C code between two frames (3.11+). `max_depth` innermost
+    frames of a stack are kept. `memory_fd` is a descriptor of /proc/PID/mem where the system call cannot be used, else
+    -1. `record` keeps order and times of the samples of the first thread. `bare` only lets the clock run.
     """
 
     def __new__(
@@ -46,6 +46,7 @@ class Sampler:
         interpreters: Iterable[tuple[int, int, int]] = (),
         mode: int = 0,
         gc: bool = True,
+        native: bool = False,
     ) -> Sampler: ...
     def run(self, until_ns: int) -> int:
         """Sample until `until_ns` (as `time.monotonic_ns`); return why it ended, SLICE_OVER or another."""

@@ -91,7 +91,7 @@ cdef class Sampler:
 
     def __cinit__(self, int pid, object layout, uintptr_t thread, *, uint64_t interval_ns, uint32_t max_depth=20000,
                   uint64_t seed=0, int memory_fd=-1, bint record=False, bint bare=False, interpreters=(), int mode=0,
-                  bint gc=True):
+                  bint gc=True, bint native=False):
         self._engine.memory.pid, self._engine.memory.fd = pid, memory_fd
         self._interval_ns = self._engine.interval_ns = interval_ns if interval_ns > 0 else 1
         self._seed = seed or now_ns() | 1
@@ -101,7 +101,8 @@ cdef class Sampler:
         layout_fill(&self._engine.layout, layout)
         if engine_init(&self._engine) < 0 or group_init(&self._group, max_depth) < 0:
             raise MemoryError
-        self._group.mode, self._group.gc, self._group.all = <Mode>mode, gc, thread == 0
+        self._group.mode, self._group.all = <Mode>mode, thread == 0
+        self._group.gc, self._group.native = gc, native
         if thread and group_add(&self._group, thread) == NULL:
             raise MemoryError
         self.set_interpreters(interpreters)

@@ -194,8 +194,10 @@ cdef int _sample_member(Group *group, Engine *engine, Member *member, bint is_re
     cdef uint32_t node = 0
     cdef int outcome = engine_sample(engine, member.thread, is_read, &node)
     member.done = group.tick
-    if outcome == UNLINKED and member_rejoin(group, engine, member):
-        outcome = engine_sample(engine, member.thread, False, &node)
+    if outcome == UNLINKED or (outcome == FAULT and group.all):  # it may have ended
+        outcome = UNLINKED
+        if member_rejoin(group, engine, member):
+            outcome = engine_sample(engine, member.thread, False, &node)
     if outcome == UNLINKED:
         member_leave(group, engine, member)
         return SAMPLED
@@ -283,7 +285,7 @@ cdef int _sample_all(Group *group, Engine *engine) noexcept nogil:
         for i in range(group.count):
             member = group.members[i]
             if member.thread != NULL and not member.settled and member.done != group.tick:
-                member_fail(group, engine, member)  # it always ran again
+                _sample_member(group, engine, member, False)  # it ran again in the last round
     return outcome
 
 

@@ -23,6 +23,7 @@ frames of a popped segment that still lie in memory; a frame being pushed or cle
 from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
 
+from tachyscope._core.codes cimport NATIVE_ADDRESS
 from tachyscope._core.frames cimport code_of, instr_of, is_entry, previous_of, running, word_at
 from tachyscope._core.layout cimport Layout
 from tachyscope._core.regions cimport (
@@ -82,6 +83,17 @@ cdef inline int _push(ThreadReader *reader, Layout *layout, uintptr_t address, c
     return 0 if walked.code else -1
 
 
+cdef int _push_native(ThreadReader *reader) noexcept nogil:
+    """C code called the frame that was pushed last, and was itself called by the one that follows."""
+    if reader.depth == reader.frame_capacity and reader_grow_frames(reader) < 0:
+        return -1
+    reader.frames[reader.depth].address = 0
+    reader.frames[reader.depth].code = NATIVE_ADDRESS
+    reader.frames[reader.depth].instr = 0
+    reader.depth += 1
+    return 0
+
+
 cdef inline uint32_t _slot(uintptr_t frame) noexcept nogil:
     return (frame >> 3) & (LINKS - 1)
 
@@ -92,7 +104,7 @@ cdef void _remember(ThreadReader *reader) noexcept nogil:
     cdef Walked *caller = &reader.frames[1]
     cdef Link *link
     cdef bint same
-    if reader.depth > 1:
+    if reader.depth > 1 and caller.address:
         link = &reader.links[_slot(callee.address)]
         same = link.frame == callee.address and link.code == callee.code and link.caller == caller.address
         link.times = link.times + 1 if same else 0
@@ -114,7 +126,7 @@ cdef uintptr_t _known_callee(ThreadReader *reader, uintptr_t frame) noexcept nog
 cdef int _walk_from(ThreadReader *reader, Layout *layout, uintptr_t top) noexcept nogil:
     """Fill `frames` from the frame at `top` outwards, out of the buffer (3.11+)."""
     cdef uintptr_t address = top, callee = 0, previous, known
-    cdef bint innermost = True, entry, at_end = False, on_stack = False, stack_runs = False
+    cdef bint innermost = True, entry, at_end = False, on_stack = False, stack_runs = False, from_c = False
     cdef Region *region = NULL
     cdef char *first
     cdef char *second
@@ -148,7 +160,11 @@ cdef int _walk_from(ThreadReader *reader, Layout *layout, uintptr_t top) noexcep
         previous = known if known else previous_of(layout, frame)
         if entry:
             innermost = False
+            from_c = reader.native and reader.depth
         else:
+            if from_c and _push_native(reader) < 0:
+                return TORN
+            from_c = False
             reader.generators = reader.generators or <uint8_t>frame[layout.frame_owner] == GENERATOR_OWNER
             if innermost and on_stack and running(layout, frame):
                 if stack_runs:
@@ -161,6 +177,7 @@ cdef int _walk_from(ThreadReader *reader, Layout *layout, uintptr_t top) noexcep
                 return TORN
             if layout.frame_is_entry >= 0 and frame[layout.frame_is_entry]:
                 innermost = False
+                from_c = reader.native
         if reader.depth >= reader.max_depth:
             reader.truncated = True
             return SAMPLED

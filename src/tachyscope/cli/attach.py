@@ -9,6 +9,7 @@ from tachyscope.cli import messages
 from tachyscope.cli.options import add_output, add_sampling, sampling
 from tachyscope.cli.output import Output, check_stats_path, write_stats
 from tachyscope.cli.signals import Signals
+from tachyscope.cli.subprocesses import following, write_all
 from tachyscope.errors import TargetNotFound
 from tachyscope.recorder import Recorder
 
@@ -44,9 +45,9 @@ def execute(options: argparse.Namespace) -> int:
     with Signals() as signals:
         recorder.attach()
         messages.say_how_it_reads(options.pid, recorder.by_file)
-        recorder.sample(duration_s or None, signals.stopped)
+        with following(options, options.pid) as family:
+            recorder.sample(duration_s or None, signals.stopped)
         profile = recorder.profile()
-        path = output.write(profile)
-        messages.say_result(profile, path)
+        write_all(options, output, profile, family)
         write_stats(options.stats_json, profile.accuracy, None)
     return 0

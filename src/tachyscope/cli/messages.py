@@ -57,25 +57,26 @@ def say_how_it_reads(pid: int, by_file: bool) -> None:
         say(f"process_vm_readv is refused, so /proc/{pid}/mem is read, which is slower: see tachyscope doctor {pid}")
 
 
-def say_result(profile: Profile, path: Path | None) -> None:
+def say_result(profile: Profile, path: Path | None, processes: int = 1) -> None:
     """Say what was sampled, how well, and where the result is."""
-    say(sampled(profile))
+    say(sampled(profile, processes))
     if path is not None:
         say(f"written to {path}")
 
 
-def sampled(profile: Profile) -> str:
+def sampled(profile: Profile, processes: int = 1) -> str:
     """Return one line: what was sampled, the rate asked and reached, what failed and was missed."""
     accuracy, target = profile.accuracy, profile.target
     python = f" (Python {target.python_version})" if target.python_version else ""
     if not accuracy.samples and not accuracy.failed:
-        why = "it ended before the first one" if python else "it ran no Python itself, and children are not followed"
+        why = "it ended before the first one" if python else "it ran no Python itself; --subprocesses follows children"
         return f"no samples of process {target.pid}{python}: {why}"
     asked_hz = 1e6 / accuracy.interval_us
     tried = accuracy.samples + accuracy.failed
     threads = f" of {len(profile.threads)} threads" if len(profile.threads) > 1 else ""
+    who = f"process {target.pid}{python}" if processes == 1 else f"{processes:,} processes, {target.pid} the first,"
     parts = [
-        f"{accuracy.samples:,} samples{threads} of process {target.pid}{python} in {accuracy.duration_s:.2f} s",
+        f"{accuracy.samples:,} samples{threads} of {who} in {accuracy.duration_s:.2f} s",
         f"{accuracy.tick_rate_hz:,.0f} of {asked_hz:,.0f} a second",
         f"{accuracy.failed:,} failed ({_percent(accuracy.failed, tried)})",
         f"{accuracy.missed:,} missed ({_percent(accuracy.missed, accuracy.ticks)})",

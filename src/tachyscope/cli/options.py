@@ -74,7 +74,14 @@ def add_sampling(parser: argparse.ArgumentParser, default_duration: str) -> None
         help="which samples count: wall (all, the default), cpu (of a thread on a CPU), gil (that holds the GIL), "
         "exception (with an exception that is being raised or handled)",
     )  # fmt: skip
+    group.add_argument(
+        "--native", action="store_true", help="show <native> where C code stands between two functions (3.11 and later)"
+    )
     group.add_argument("--no-gc", action="store_true", help="leave out the <GC> frame of garbage collections")
+    group.add_argument(
+        "--subprocesses", action="store_true", help="follow every Python descendant, each with its own output"
+    )
+    group.add_argument("--merge-subprocesses", action="store_true", help="the same, with one output for the whole tree")
     group.add_argument(
         "--stats-json",
         metavar="PATH",
@@ -84,7 +91,8 @@ def add_sampling(parser: argparse.ArgumentParser, default_duration: str) -> None
 
 def sampling(options: argparse.Namespace) -> Sampling:
     """Return what the sampling options say."""
-    return Sampling(options.interval_ns, options.all_threads, Mode[options.mode.upper()], not options.no_gc)
+    mode = Mode[options.mode.upper()]
+    return Sampling(options.interval_ns, options.all_threads, mode, not options.no_gc, options.native)
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:

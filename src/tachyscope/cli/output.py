@@ -43,23 +43,37 @@ class Output:
 
     def write(self, profile: Profile) -> Path | None:
         """Write a profile and return the file that it is in, None for standard output."""
+        if self._path is None:
+            exporter = self.load()
+            with standard_output() as stream:
+                exporter.write(profile, stream, exporter.options(**self._format_options(self._name)))
+            return None
+        path = self._path / self.load().default_name(profile.target.pid) if self._path.is_dir() else self._path
+        return self._write_file(profile, self._name, path)
+
+    def write_descendant(self, profile: Profile) -> Path | None:
+        """Write the profile of a descendant beside that of the process that was asked for."""
+        pid = profile.target.pid
+        if self._options.output == STDOUT:
+            return self.write(profile)
+        name = "pstats-file" if self._name == "pstats" else self._name
+        if self._path is not None and self._options.output is not None and not self._path.is_dir():
+            path = self._path.with_name(f"{self._path.stem}_{pid}{self._path.suffix}")
+        else:
+            generated = f"profile_{pid}.pstats" if name == "pstats-file" else load(name).default_name(pid)
+            path = (self._path or Path()) / generated
+        return self._write_file(profile, name, path)
+
+    def _write_file(self, profile: Profile, name: str, path: Path) -> Path:
         from tachyscope.formats.files import render, write_whole
 
-        exporter = self.load()
-        options = exporter.options(**self._format_options())
-        if self._path is None:
-            with standard_output() as stream:
-                exporter.write(profile, stream, options)
-            return None
-        path = self._path
-        if path.is_dir():
-            path = path / exporter.default_name(profile.target.pid)
-        write_whole(path, render(exporter, profile, options))
+        exporter = load(name)
+        write_whole(path, render(exporter, profile, exporter.options(**self._format_options(name))))
         return path
 
-    def _format_options(self) -> dict[str, Any]:
+    def _format_options(self, name: str) -> dict[str, Any]:
         values: dict[str, Any] = {"lines": self._options.lines}
-        if self._name == "pstats":
+        if name == "pstats":
             values["summary"] = not self._options.no_summary
             given = {key: getattr(self._options, key) for key in ("sort", "limit")}
             values |= {key: value for key, value in given.items() if value is not None}

@@ -9,6 +9,7 @@ from tachyscope.cli import messages
 from tachyscope.cli.options import add_output, add_sampling, sampling
 from tachyscope.cli.output import Output, check_stats_path, write_stats
 from tachyscope.cli.signals import Signals
+from tachyscope.cli.subprocesses import following, write_all
 from tachyscope.errors import TachyscopeError, UsageError
 from tachyscope.recorder import Recorder
 from tachyscope.target import launch, runtime
@@ -89,18 +90,18 @@ class _Run:
 
     def _sample(self) -> None:
         duration_s = self._options.duration_s or None
-        if self._recorder.wait_for_python(self._signals.stopped):
-            messages.say_how_it_reads(self._recorder.pid, self._recorder.by_file)
-            self._recorder.sample(duration_s, self._signals.stopped)
+        with following(self._options, self._recorder.pid) as self._family:
+            if self._recorder.wait_for_python(self._signals.stopped):
+                messages.say_how_it_reads(self._recorder.pid, self._recorder.by_file)
+                self._recorder.sample(duration_s, self._signals.stopped)
 
     def _write(self) -> int:
         """Write the result; what goes wrong is said at once, as the target may run on for long. Returns a status."""
         profile = self._recorder.profile()
         try:
-            path = self._output.write(profile)
+            write_all(self._options, self._output, profile, self._family)
         except (TachyscopeError, BrokenPipeError) as error:
             return messages.say_failure(error)
-        messages.say_result(profile, path)
         return 0
 
     def _wait(self) -> int:

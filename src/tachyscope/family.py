@@ -1,0 +1,95 @@
+"""A process and all its Python descendants, sampled by one profiler: a `Recorder` each, in a thread of its own.
+
+Sampling happens without the GIL of the profiler, so its threads do not wait for each other but between two slices.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+
+from tachyscope.errors import NotPython, TachyscopeError, UnsupportedPython
+from tachyscope.recorder import Recorder, Sampling, Stop
+from tachyscope.target import process
+from tachyscope.target.children import Tree
+
+LEAST_PAUSE_S = 0.002
+"""Between two looks for new children: one that lives 50 ms is seen early in its life."""
+CPU_SHARE = 0.1
+"""Looking takes at most about this share of a CPU."""
+PATIENCE_S = 1.0
+"""How long a new process is watched closely for becoming Python; after that only now and then."""
+SLOW_PAUSE_S = 0.1
+
+
+class Member:
+    """A descendant: its recorder, and what it was called if it never ran a Python that can be sampled."""
+
+    def __init__(self, pid: int, sampling: Sampling, stop: Stop) -> None:
+        self.recorder = Recorder(pid, sampling)
+        self.problem = ""  # why it cannot be sampled
+        self.name = ""
+        self._stop = stop
+        self.thread = threading.Thread(target=self._sample, name=f"tachyscope {pid}", daemon=True)
+        self.thread.start()
+
+    @property
+    def sampled(self) -> bool:
+        """Whether there is anything to report."""
+        return self.recorder.ran_python
+
+    def _sample(self) -> None:
+        with suppress(TachyscopeError):
+            self.name = process.thread_name(self.recorder.pid, self.recorder.pid)
+        while not self._stop() and not self.recorder.gone:
+            try:
+                if self.recorder.wait_for_python(self._over_soon()):
+                    self.recorder.sample(None, self._stop)
+            except NotPython:
+                pass
+            except TachyscopeError as error:
+                self.problem = str(error)
+                if not isinstance(error, UnsupportedPython):
+                    return
+            if not self.recorder.gone:
+                time.sleep(SLOW_PAUSE_S)
+
+    def _over_soon(self) -> Stop:
+        end = time.monotonic() + PATIENCE_S
+        return lambda: self._stop() or time.monotonic() >= end
+
+
+class Family:
+    """Follows the descendants of process `root`, not itself, from `start` to `stop`."""
+
+    def __init__(self, root: int, sampling: Sampling) -> None:
+        self.members: list[Member] = []
+        self._tree = Tree(root)
+        self._sampling = sampling
+        self._over = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="tachyscope family", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look for children."""
+        self._watcher.start()
+
+    def stop(self) -> None:
+        """End all sampling and wait until it has ended."""
+        self._over.set()
+        self._watcher.join()
+        for member in self.members:
+            member.thread.join()
+
+    def close(self) -> None:
+        """Give back what the recorders hold of the system."""
+        for member in self.members:
+            member.recorder.close()
+
+    def _watch(self) -> None:
+        while not self._over.is_set():
+            begin = time.monotonic()
+            for pid in self._tree.new():
+                self.members.append(Member(pid, self._sampling, self._over.is_set))
+            took = time.monotonic() - begin
+            self._over.wait(max(LEAST_PAUSE_S, took / CPU_SHARE))
