@@ -88,5 +88,11 @@ def deep(depth: int) -> Possible:
 
 
 def impossible(recording: Recording, possible: Possible) -> Counter[Stack]:
-    """The stacks that cannot have been, with how often they were seen. Empty stacks are no stacks."""
-    return Counter({stack: count for stack, count in recording.stacks.items() if stack and not possible(stack)})
+    """The stacks that cannot have been, with how often they were seen. Empty stacks are no stacks, and garbage may be
+    collected anywhere."""
+    wrong = Counter[Stack]()
+    for stack, count in recording.stacks.items():
+        of_program = stack[:-1] if stack[-1:] == ("<GC>",) else stack
+        if of_program and not possible(of_program):
+            wrong[stack] += count
+    return wrong

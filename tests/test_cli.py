@@ -652,6 +652,15 @@ def test_colours_are_for_terminals() -> None:
     assert max(map(len, table.splitlines())) <= 80
 
 
+def test_how_the_sampling_goes_is_said_each_second() -> None:
+    run = tachyscope("run", "--realtime-stats", "-o", "out", "-c", HOT.format(name="hot") + "hot(2.3)")
+    assert run.returncode == 0
+    lines = [line for line in run.stderr.splitlines() if "a second (mean" in line]
+    assert len(lines) == 2, run.stderr
+    pattern = r"tachyscope: 1 s: [\d,]+ a second \(mean [\d,]+, [\d,]+ to [\d,]+\); [\d,]+ samples, [\d.]+ % missed, .*"
+    assert re.fullmatch(pattern, lines[0])
+
+
 # ---- version and help ----
 
 
@@ -680,7 +689,16 @@ def test_the_name_that_the_standard_library_will_have() -> None:
 OPTIONS = {
     "": {"-h", "--help", "--version"},
     "attach": {"-h", "--help", "-i", "--interval", "-r", "--sampling-rate", "-d", "--duration", "--stats-json"}
-    | {"-a", "--all-threads", "--mode", "--native", "--no-gc", "--subprocesses", "--merge-subprocesses"}
+    | {
+        "-a",
+        "--all-threads",
+        "--mode",
+        "--native",
+        "--no-gc",
+        "--realtime-stats",
+        "--subprocesses",
+        "--merge-subprocesses",
+    }
     | {"--pstats", "--collapsed", "-o", "--output", "--lines", "--sort", "-l", "--limit", "--no-summary"},
 }
 OPTIONS["doctor"] = {"-h", "--help"}

@@ -9,7 +9,7 @@ import threading
 import time
 from contextlib import suppress
 
-from tachyscope.errors import NotPython, TachyscopeError, UnsupportedPython
+from tachyscope.errors import CorruptTarget, TachyscopeError, UnsupportedPython
 from tachyscope.recorder import Recorder, Sampling, Stop
 from tachyscope.target import process
 from tachyscope.target.children import Tree
@@ -21,6 +21,8 @@ CPU_SHARE = 0.1
 PATIENCE_S = 1.0
 """How long a new process is watched closely for becoming Python; after that only now and then."""
 SLOW_PAUSE_S = 0.1
+ONE_LOOK_S = 0.0001
+"""Enough for a single attempt."""
 
 
 class Member:
@@ -40,24 +42,33 @@ class Member:
         return self.recorder.ran_python
 
     def _sample(self) -> None:
-        with suppress(TachyscopeError):
-            self.name = process.thread_name(self.recorder.pid, self.recorder.pid)
+        try:
+            self._follow()
+        finally:
+            self.recorder.close()
+
+    def _follow(self) -> None:
+        patience = time.monotonic() + PATIENCE_S
         while not self._stop() and not self.recorder.gone:
             try:
-                if self.recorder.wait_for_python(self._over_soon()):
+                if self.recorder.wait_for_python(self._over_at(patience)):
                     self.recorder.sample(None, self._stop)
-            except NotPython:
-                pass
+            except (UnsupportedPython, CorruptTarget) as error:  # it may become another program
+                self.problem = str(error)
             except TachyscopeError as error:
                 self.problem = str(error)
-                if not isinstance(error, UnsupportedPython):
-                    return
+                return
             if not self.recorder.gone:
                 time.sleep(SLOW_PAUSE_S)
+                patience = max(patience, time.monotonic() + ONE_LOOK_S)
 
-    def _over_soon(self) -> Stop:
-        end = time.monotonic() + PATIENCE_S
-        return lambda: self._stop() or time.monotonic() >= end
+    def _over_at(self, end_s: float) -> Stop:
+        def over() -> bool:
+            with suppress(TachyscopeError):  # a new process is called like its parent at first
+                self.name = process.thread_name(self.recorder.pid, self.recorder.pid)
+            return self._stop() or time.monotonic() >= end_s
+
+        return over
 
 
 class Family:
@@ -80,11 +91,6 @@ class Family:
         self._watcher.join()
         for member in self.members:
             member.thread.join()
-
-    def close(self) -> None:
-        """Give back what the recorders hold of the system."""
-        for member in self.members:
-            member.recorder.close()
 
     def _watch(self) -> None:
         while not self._over.is_set():

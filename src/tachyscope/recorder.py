@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from tachyscope._core.memory import Reader
 from tachyscope._core.sampler import TARGET_DENIED, TARGET_FAULTS, TARGET_GONE, THREADS_NEW, Sampler
-from tachyscope.errors import NotPython, TachyscopeError, TargetGone, TargetNotFound, UnsupportedPython
+from tachyscope.errors import CorruptTarget, NotPython, TachyscopeError, TargetGone, TargetNotFound, UnsupportedPython
 from tachyscope.target import process, runtime
 
 if TYPE_CHECKING:
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 SLICE_NS = 50_000_000
 """The core samples this long at a stretch; then signals are handled and the target is looked at."""
 
-SLICES_PER_LOOK = 10
-"""After so many slices, see whether the main thread is still the same; it rarely is not (a fork, an embedder)."""
+LOOK_NS = 500_000_000
+"""So often, see whether the main thread and the interpreters are still the same; they rarely are not (a fork, an
+embedder)."""
 
 MAX_DEPTH = 20_000
 """Frames of a stack that are kept; of a deeper one the innermost."""
@@ -61,6 +62,16 @@ class Sampling:
     native: bool = False  # `<native>` frames
 
 
+@dataclass(frozen=True)
+class Progress:
+    """Counts so far: ticks that were sampled and missed, samples of threads that came and failed."""
+
+    hits: int
+    missed: int
+    samples: int
+    failed: int
+
+
 def _never() -> bool:
     return False
 
@@ -87,7 +98,7 @@ class Recorder:
         self._totals = dict.fromkeys(_COUNTED, 0)
         self._sampled_ns = 0
         self._cpu_s = 0.0
-        self._slices = 0
+        self._compared_ns = self._looked_ns = 0
 
     @property
     def by_file(self) -> bool:
@@ -103,6 +114,7 @@ class Recorder:
 
     def find_python(self) -> None:
         """Find the interpreter of a running process; raises what `find_runtime` raises if there is none."""
+        self._reader.close()  # the file belongs to the program that ran when it was opened
         self._runtime = runtime.find_runtime(self.pid, self._reader)
         self._version_text = self._runtime.version_text
         with suppress(TachyscopeError):
@@ -132,11 +144,16 @@ class Recorder:
                     self.gone = True
                     return False
                 self._runtime = None
-            except NotPython:
+            except (NotPython, CorruptTarget) as error:
+                if isinstance(error, CorruptTarget) and not self._became_another():
+                    raise
                 self._runtime = None
             time.sleep(pause)
             pause = min(1.05 * pause, _LAST_POLL_S)
         return False
+
+    def _became_another(self) -> bool:
+        return self._runtime is not None and runtime.has_changed(self._runtime)
 
     def start(self) -> bool:
         """Make a sampler for the main thread, or all, if there is one already; or bring it up to date."""
@@ -145,6 +162,9 @@ class Recorder:
         if not thread:
             return False
         interpreters = runtime.interpreters(self._runtime, self._reader)
+        if not self.sampling.all_threads:
+            main = runtime.main_interpreter(self._runtime, self._reader)
+            interpreters = [each for each in interpreters if each[0] == main]
         if self._sampler is None:
             self._sampler = self._make_sampler(thread, interpreters)
         elif not self.sampling.all_threads:
@@ -186,10 +206,13 @@ class Recorder:
 
     # ---- sampling ----
 
-    def sample(self, duration_s: float | None = None, stop: Stop = _never) -> None:
-        """Sample for `duration_s` seconds, or until the process ends or `stop` says so."""
+    def sample(
+        self, duration_s: float | None = None, stop: Stop = _never, watch: Callable[[], None] | None = None
+    ) -> None:
+        """Sample for `duration_s` seconds, or until the process ends or `stop` says so; `watch` is called between two
+        slices."""
         end_ns = None if duration_s is None else time.monotonic_ns() + int(duration_s * 1e9)
-        cpu_start = time.process_time()
+        cpu_start = time.thread_time()
 
         def over() -> bool:
             return stop() or self.gone or (end_ns is not None and time.monotonic_ns() >= end_ns)
@@ -198,8 +221,10 @@ class Recorder:
             while not over():
                 if not self._slice(end_ns):
                     self._lost(over)
+                if watch is not None:
+                    watch()
         finally:
-            self._cpu_s += time.process_time() - cpu_start
+            self._cpu_s += time.thread_time() - cpu_start
             self._harvest()
 
     def _slice(self, end_ns: int | None) -> bool:
@@ -214,16 +239,29 @@ class Recorder:
         if reason == TARGET_FAULTS and not self._is_same():
             self._sampler.forgive_faults()
             return False
-        if reason == THREADS_NEW and self._roster is not None:
-            self._roster.arrive(self._sampler.new_threads())
-            return True
+        if reason == THREADS_NEW:
+            self._meet(self._sampler.new_threads())
         if self._roster is not None:
             self._watch(self._sampler, self._roster.settled())
-        # Its memory may be where that of another program was: two of the same fixed addresses.
-        if self._runtime is None or runtime.has_changed(self._runtime):
-            return False
-        self._slices += 1
-        if self._slices % SLICES_PER_LOOK == 0:
+        return self._look()
+
+    def _meet(self, arrivals: list[tuple[int, int, int, int]]) -> None:
+        """Note new threads; if there are none, an interpreter cannot be read any more."""
+        if arrivals and self._roster is not None:
+            self._roster.arrive(arrivals)
+        else:
+            self._looked_ns = 0
+
+    def _look(self) -> bool:
+        """Between two slices, see whether what is sampled is still there; false if it is another program by now."""
+        now_ns = time.monotonic_ns()
+        if now_ns - self._compared_ns >= SLICE_NS:
+            # Its memory may be where that of another program was: two of the same fixed addresses.
+            if self._runtime is None or runtime.has_changed(self._runtime):
+                return False
+            self._compared_ns = now_ns
+        if now_ns - self._looked_ns >= LOOK_NS:
+            self._looked_ns = now_ns
             with suppress(TachyscopeError):
                 self.start()
         return True
@@ -280,6 +318,11 @@ class Recorder:
             tid, name, tid == self._main_tid, thread["samples"], thread["seen"], thread["held"], thread["collecting"],
             thread["exceptions"], thread["looks"], thread["on_cpu"],
         )  # fmt: skip
+
+    def progress(self) -> Progress:
+        """Return the counts so far."""
+        live = self._sampler.counters if self._sampler is not None else {}
+        return Progress(*(self._totals[name] + live.get(name, 0) for name in ("hits", "missed", "samples", "failed")))
 
     @property
     def samples(self) -> int:

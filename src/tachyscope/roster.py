@@ -23,6 +23,9 @@ Key = tuple[int, int]
 Arrival = tuple[int, int, int, int]
 """Address of the thread state, unique id, pthread id, kernel thread id as the target sees it (0: not kept)."""
 
+MAX_DESCRIPTOR = 768
+"""Of about so many threads the kernel is asked what they do: each takes a descriptor until it ends."""
+MAX_NAMED_INTERPRETERS = 32
 GATHER_S = 0.02
 """Threads that begin within this time are looked at together."""
 
@@ -77,9 +80,9 @@ class Roster:
 
     def _work(self) -> None:
         over = False
-        with suppress(TachyscopeError, OSError):  # the target is gone: what is known has to do
-            while not over:
-                arrivals, over = self._gather()
+        while not over:
+            arrivals, over = self._gather()
+            with suppress(TachyscopeError, OSError):  # the target is gone, or not to be understood just now
                 if arrivals:
                     self._identify(arrivals)
                 self._name()
@@ -108,11 +111,15 @@ class Roster:
 
     def _offer(self, address: int, tid: int) -> None:
         with suppress(TachyscopeError):
-            self._settled.put((address, process.open_stat(self._runtime.pid, tid)))
+            descriptor = process.open_stat(self._runtime.pid, tid)
+            if descriptor < MAX_DESCRIPTOR:
+                self._settled.put((address, descriptor))
+            else:
+                os.close(descriptor)
 
     def _name(self) -> None:
         names: dict[int, str] = {}
-        for interpreter, _, _ in interpreters(self._runtime, self._read):
+        for interpreter, _, _ in interpreters(self._runtime, self._read)[:MAX_NAMED_INTERPRETERS]:
             names |= thread_names.thread_names(self._runtime, self._read, interpreter)
         with self._lock:
             # The newest thread with a pthread id is the one that lives: ids of ended ones are given again.

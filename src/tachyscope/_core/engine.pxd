@@ -39,6 +39,7 @@ cdef struct Path:
 
 cdef struct Thread:
     ThreadReader reader
+    uint64_t unique_id      # matters where it has a `link`
     Path path
 
 

@@ -16,6 +16,7 @@ from tachyscope._core.codes cimport (
 from tachyscope._core.regions cimport (
     DENIED, FAULT, GONE, INNER, MISSED, SAMPLED, TORN, UNLINKED, ThreadReader, Walked,
     reader_accept, reader_be_strict, reader_clear, reader_forget, reader_init, reader_is_linked, reader_learn, reader_read,
+    reader_state,
 )
 from tachyscope._core.stacks cimport tree_child, tree_clear, tree_init
 from tachyscope._core.unwinder cimport reader_walk
@@ -290,9 +291,15 @@ cdef void _remember(Engine *engine, Thread *thread, uint32_t node) noexcept nogi
         code.parent = node
 
 
+cdef inline bint _is_the_same(Engine *engine, Thread *thread) noexcept nogil:
+    """Whether this is still the thread that it was, not the next one whose state lies there."""
+    return thread.reader.link == 0 or reader_state(
+        &thread.reader, &engine.layout, engine.layout.thread_unique_id) == thread.unique_id
+
+
 cdef int _attempt(Engine *engine, Thread *thread, bint is_read, uint32_t *node) noexcept nogil:
     cdef int outcome = SAMPLED if is_read else reader_read(&thread.reader, &engine.memory, &engine.layout)
-    if outcome == SAMPLED and not reader_is_linked(&thread.reader):
+    if outcome == SAMPLED and not (reader_is_linked(&thread.reader) and _is_the_same(engine, thread)):
         return UNLINKED
     if outcome == SAMPLED:
         outcome = reader_walk(&thread.reader, &engine.layout)

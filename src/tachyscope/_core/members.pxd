@@ -17,6 +17,7 @@ cdef struct Gil:
     uintptr_t holder            # the thread that has it, or had it last
     uint64_t switches           # how often another thread than before took it
     uint8_t locked, known
+    uint8_t shared              # by several interpreters
     size_t first, second        # where the two readings of a round are
 
 
@@ -26,6 +27,8 @@ cdef struct Interp:
     uintptr_t head              # of its list of threads
     uint32_t gil
     uint8_t collecting          # garbage
+    uint8_t rescan              # a thread was lost: go through the whole list when it is time
+    uint64_t rescanned_ns
     size_t head_offset, collecting_offset
 
 
@@ -58,7 +61,8 @@ cdef struct Group:
     uint32_t count, capacity
     Member **ended              # those whose threads are over, see `group_tidy`
     uint32_t ended_count, ended_capacity
-    uint32_t untold             # members that the caller does not know yet
+    uint32_t blind              # rounds in a row that could not read all: perhaps an interpreter is gone
+    uint32_t untold             # what the caller should look at: members that it does not know yet, or that
     uint32_t turn, stride       # whose turn it is to be looked at in CPU mode: one of so many
     uint32_t look               # who was looked at last otherwise, and when
     uint64_t looked_ns
@@ -79,7 +83,7 @@ cdef void group_flush(Group *group, Engine *engine) noexcept nogil
 cdef int group_set_interps(Group *group, Engine *engine, uintptr_t *triples, uint32_t count) noexcept nogil
 cdef Member *group_add(Group *group, uintptr_t address) noexcept nogil
 cdef void group_retarget(Group *group, Engine *engine, uintptr_t address) noexcept nogil
-cdef void group_find_new(Group *group, Engine *engine, uint32_t number) noexcept nogil
+cdef void group_find_new(Group *group, Engine *engine, uint32_t number, bint whole) noexcept nogil
 cdef bint member_rejoin(Group *group, Engine *engine, Member *member) noexcept nogil
 cdef void member_leave(Group *group, Engine *engine, Member *member) noexcept nogil
 cdef void member_count(Group *group, Engine *engine, Member *member, uint64_t samples) noexcept nogil

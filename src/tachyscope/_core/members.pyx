@@ -131,6 +131,8 @@ cdef int group_set_interps(Group *group, Engine *engine, uintptr_t *triples, uin
     cdef Interp *interps
     cdef Gil *gils
     cdef uint32_t i, j
+    if count == 0:  # it is starting, or lies
+        return 0
     if count == group.interp_count:
         for i in range(count):
             if group.interps[i].address != triples[3 * i] or group.gils[group.interps[i].gil].address != triples[3 * i + 1]:
@@ -148,6 +150,7 @@ cdef int group_set_interps(Group *group, Engine *engine, uintptr_t *triples, uin
         for j in range(i):
             if gils[j].address and gils[j].address == gils[i].address:
                 interps[i].gil = j
+                gils[j].shared = True
                 break
     for i in range(group.count):
         _move(group, group.members[i], interps, count)
@@ -211,33 +214,45 @@ cdef Member *_join(Group *group, Engine *engine, uint32_t interp, uintptr_t addr
     member = group_add(group, address)
     if member != NULL:
         member.interp, member.unique_id, member.told = interp, unique_id, True  # for its ids: see `_identify`
+        member.thread.unique_id = unique_id
     return member
 
 
-cdef void group_find_new(Group *group, Engine *engine, uint32_t number) noexcept nogil:
-    """Walk the list of an interpreter's threads from its head to the first one that is known."""
+cdef void group_find_new(Group *group, Engine *engine, uint32_t number, bint whole) noexcept nogil:
+    """Walk the list of an interpreter's threads from its head to the first one that is known, or the `whole` list. What
+    cannot be walked now is walked the next time."""
     cdef Interp *interp = &group.interps[number]
     cdef uintptr_t link = interp.address + engine.layout.interp_thread_head, address = 0
     cdef Member *member
     cdef uint32_t steps
-    for steps in range(MEMBERS_MAX):
-        if not _read_word(engine, link, &address) or address == 0:
+    for steps in range(<uint32_t>MEMBERS_MAX):
+        if not _read_word(engine, link, &address):
+            break
+        if address == 0:
             return
         member = _member_at(group, address)
-        if member != NULL:
+        if member != NULL and member.interp == number:
             reader_relink(&member.thread.reader, link)
-            if member_rejoin(group, engine, member):
+            if not member_rejoin(group, engine, member):
+                member_leave(group, engine, member)
+                member = NULL
+            elif not whole:
                 return
-            member_leave(group, engine, member)
-        member = _join(group, engine, number, address)
         if member == NULL:
-            return
+            member = _join(group, engine, number, address)
+        if member == NULL:
+            break
         reader_relink(&member.thread.reader, link)
         link = address + engine.layout.thread_next
+    interp.head = 0
 
 
 cdef void member_leave(Group *group, Engine *engine, Member *member) noexcept nogil:
+    """A thread is over, as it seems. Its state may be that of the next one already, so look at the list again."""
     member_flush(group, engine, member, group.tick)
+    if member.interp < group.interp_count:
+        group.interps[member.interp].head = 0
+        group.interps[member.interp].rescan = True
     _end(member)
 
 

@@ -72,6 +72,7 @@ cdef void reader_clear(ThreadReader *reader) noexcept nogil:
 cdef void reader_forget(ThreadReader *reader) noexcept nogil:
     """Give up all predictions, as one of them turned out to be unmapped."""
     reader.stack.count = reader.scattered.count = 0
+    reader.inner_count = 0
     reader.base_entry = reader.base_frame = 0
     memset(reader.cframes, 0, sizeof(reader.cframes))
     reader.stale = True

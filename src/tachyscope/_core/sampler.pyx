@@ -50,7 +50,7 @@ INTERRUPTED = 1   # a signal arrived
 TARGET_GONE = 2   # the process has no memory any more
 TARGET_DENIED = 3 # the kernel does not let us read it any more
 TARGET_FAULTS = 4 # several samples in a row met unmapped memory: perhaps another program by now
-THREADS_NEW = 5   # there are threads that `new_threads` has not told of yet
+THREADS_NEW = 5   # there are threads that `new_threads` has not told of yet, or an interpreter is gone
 
 
 cdef inline uint64_t _random(uint64_t *state) noexcept nogil:
@@ -120,7 +120,7 @@ cdef class Sampler:
         if outcome == GONE or outcome == DENIED:
             return outcome
         self._faults_in_a_row = self._faults_in_a_row + 1 if outcome == FAULT else 0
-        if self._record and outcome == SAMPLED and self._group.count:
+        if self._record and outcome == SAMPLED and self._group.count and self._group.members[0].thread != NULL:
             self._keep(self._group.members[0])
         return outcome
 

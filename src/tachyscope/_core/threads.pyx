@@ -33,8 +33,10 @@ from tachyscope._core.regions cimport DENIED, FAULT, GONE, SAMPLED, UNLINKED, re
 
 
 cdef enum:
+    BLIND = 8                  # rounds in a row that could not read all: the caller should look at the interpreters
     ROUNDS = 3                 # reads of those that turned out to have run, for one sample
     WATCH_EVERY_NS = 40000     # at rates above this the state of the GIL may be that of so long ago
+    RESCAN_EVERY_NS = 20000000 # how often, at most, whole lists of threads are gone through
     LOOK_EVERY_NS = 1000000    # how often the kernel is asked about a thread where no mode needs it
     LOOKS = 8                  # threads that the kernel is asked about for one sample in CPU mode, about
 
@@ -136,7 +138,9 @@ cdef void _see(Group *group, Engine *engine, uint32_t number, char *copy) noexce
     cdef uint64_t switches = word_at(copy + layout.gil_switches - layout.gil_holder)
     if not gil.known or switches - gil.switches > 1:
         _unsettle(group, number, 0)
-    elif holder != gil.holder or switches != gil.switches:
+    elif switches != gil.switches and holder == gil.holder:
+        _unsettle(group, number, 0)  # not read at one moment
+    elif holder != gil.holder:
         if gil.holder:
             _unsettle(group, number, gil.holder)
         if holder:
@@ -154,6 +158,18 @@ cdef bint _changed_hands(Group *group, Engine *engine, uint32_t number) noexcept
     return word_at(first) != word_at(second) or word_at(first + switches) != word_at(second + switches)
 
 
+cdef void _look_for_new(Group *group, Engine *engine, uint32_t number) noexcept nogil:
+    """See whether the list of threads begins elsewhere than the last time, or a thread was lost."""
+    cdef Interp *interp = &group.interps[number]
+    cdef uintptr_t head = word_at(group.buffer + interp.head_offset)
+    if interp.rescan and group.now_ns - interp.rescanned_ns > RESCAN_EVERY_NS:
+        interp.rescan, interp.rescanned_ns, interp.head = False, group.now_ns, head
+        group_find_new(group, engine, number, True)
+    elif head != interp.head:
+        interp.head = head
+        group_find_new(group, engine, number, False)
+
+
 cdef void _watch(Group *group, Engine *engine, bint whole) noexcept nogil:
     """Take note of what was read of GILs and interpreters, if all of it was."""
     cdef Interp *interp
@@ -168,9 +184,8 @@ cdef void _watch(Group *group, Engine *engine, bint whole) noexcept nogil:
     for i in range(group.interp_count if whole else 0):
         interp = &group.interps[i]
         interp.collecting = int32_at(group.buffer + interp.collecting_offset) != 0
-        if group.all and word_at(group.buffer + interp.head_offset) != interp.head:
-            interp.head = word_at(group.buffer + interp.head_offset)
-            group_find_new(group, engine, i)
+        if group.all:
+            _look_for_new(group, engine, i)
 
 
 cdef void _watch_again(Group *group, Engine *engine) noexcept nogil:
@@ -180,9 +195,11 @@ cdef void _watch_again(Group *group, Engine *engine) noexcept nogil:
     cdef uint32_t i
     for i in range(group.count):
         member = group.members[i]
-        if member.chosen and member.counting and member.done == group.tick:
+        if (member.chosen and member.counting and member.done == group.tick and member.thread != NULL
+                and member.interp < group.interp_count):
             gil = &group.gils[group.interps[member.interp].gil]
-            member.settled = (gil.known and gil.holder != member.address
+            # Up to 3.11 the states of interpreters that share a GIL take turns without it changing hands.
+            member.settled = (gil.known and not gil.shared and gil.holder != member.address
                               and not _changed_hands(group, engine, group.interps[member.interp].gil))
     for i in range(group.interp_count):
         if group.interps[i].gil == i and group.gils[i].known and _changed_hands(group, engine, i):
@@ -223,6 +240,10 @@ cdef int _round(Group *group, Engine *engine) noexcept nogil:
         return GONE if got == -ESRCH else DENIED
     now = now_ns()
     whole = got == <ssize_t>group.buffer_size
+    group.blind = 0 if whole else group.blind + 1
+    if group.blind == BLIND:
+        group.blind = 0
+        group.untold += 1
     group.watched_ns = now
     _watch(group, engine, whole)
     for i in range(count):
@@ -289,10 +310,18 @@ cdef int _sample_all(Group *group, Engine *engine) noexcept nogil:
     return outcome
 
 
+cdef bint _counts(Group *group, Member *member) noexcept nogil:
+    """GIL and CPU mode: does it count now? While the kernel cannot be asked about a thread, the GIL has to do."""
+    if group.mode == GIL or member.stat < 0:
+        return member_holds(group, member)
+    return member_is_on_cpu(member)
+
+
 cdef void _count_now(Group *group, Engine *engine) noexcept nogil:
     """GIL and CPU mode: count those of this tick for whom it holds, leave out the others."""
     cdef Member *member
     cdef uint32_t i, weight
+    cdef bint now
     for i in range(group.count):
         member = group.members[i]
         if member.thread == NULL:
@@ -300,7 +329,10 @@ cdef void _count_now(Group *group, Engine *engine) noexcept nogil:
         weight = 1
         if group.mode == CPU and not member_holds(group, member):
             weight = group.stride if i % group.stride == group.turn else 0
-        if weight and member.counting and (member_holds(group, member) if group.mode == GIL else member_is_on_cpu(member)):
+        if not member.counting and member.done == group.tick:
+            continue  # it failed
+        now = member.done == group.tick or member.settled
+        if weight and now and member.counting and _counts(group, member):
             member_count(group, engine, member, weight)
         else:
             engine.counters.left_out += weight if group.mode == CPU else 1

@@ -8,6 +8,7 @@ import os
 from tachyscope.cli import messages
 from tachyscope.cli.options import add_output, add_sampling, sampling
 from tachyscope.cli.output import Output, check_stats_path, write_stats
+from tachyscope.cli.progress import watching
 from tachyscope.cli.signals import Signals
 from tachyscope.cli.subprocesses import following, write_all
 from tachyscope.errors import TargetNotFound
@@ -45,8 +46,11 @@ def execute(options: argparse.Namespace) -> int:
     with Signals() as signals:
         recorder.attach()
         messages.say_how_it_reads(options.pid, recorder.by_file)
-        with following(options, options.pid) as family:
-            recorder.sample(duration_s or None, signals.stopped)
+        with (
+            following(options, options.pid) as family,
+            watching(options, recorder, duration_s or None) as watch,
+        ):
+            recorder.sample(duration_s or None, signals.stopped, watch)
         profile = recorder.profile()
         write_all(options, output, profile, family)
         write_stats(options.stats_json, profile.accuracy, None)

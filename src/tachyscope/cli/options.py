@@ -79,6 +79,9 @@ def add_sampling(parser: argparse.ArgumentParser, default_duration: str) -> None
     )
     group.add_argument("--no-gc", action="store_true", help="leave out the <GC> frame of garbage collections")
     group.add_argument(
+        "--realtime-stats", action="store_true", help="say on standard error each second how the sampling goes"
+    )
+    group.add_argument(
         "--subprocesses", action="store_true", help="follow every Python descendant, each with its own output"
     )
     group.add_argument("--merge-subprocesses", action="store_true", help="the same, with one output for the whole tree")

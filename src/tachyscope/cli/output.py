@@ -54,7 +54,7 @@ class Output:
     def write_descendant(self, profile: Profile) -> Path | None:
         """Write the profile of a descendant beside that of the process that was asked for."""
         pid = profile.target.pid
-        if self._options.output == STDOUT:
+        if self._options.output == STDOUT or (self._path is not None and is_special(self._path)):
             return self.write(profile)
         name = "pstats-file" if self._name == "pstats" else self._name
         if self._path is not None and self._options.output is not None and not self._path.is_dir():

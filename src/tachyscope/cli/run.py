@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import subprocess
+import time
 
 from tachyscope.cli import messages
 from tachyscope.cli.options import add_output, add_sampling, sampling
 from tachyscope.cli.output import Output, check_stats_path, write_stats
+from tachyscope.cli.progress import watching
 from tachyscope.cli.signals import Signals
 from tachyscope.cli.subprocesses import following, write_all
 from tachyscope.errors import TachyscopeError, UsageError
-from tachyscope.recorder import Recorder
+from tachyscope.recorder import Recorder, Stop
 from tachyscope.target import launch, runtime
 from tachyscope.target.launch import Kind, Program
 
@@ -91,9 +93,15 @@ class _Run:
     def _sample(self) -> None:
         duration_s = self._options.duration_s or None
         with following(self._options, self._recorder.pid) as self._family:
-            if self._recorder.wait_for_python(self._signals.stopped):
+            if self._recorder.wait_for_python(self._over(duration_s)):
                 messages.say_how_it_reads(self._recorder.pid, self._recorder.by_file)
-                self._recorder.sample(duration_s, self._signals.stopped)
+                with watching(self._options, self._recorder, duration_s) as watch:
+                    self._recorder.sample(duration_s, self._signals.stopped, watch)
+
+    def _over(self, duration_s: float | None) -> Stop:
+        """Return what says that there is no more waiting for Python: a signal, or `-d`."""
+        end = None if duration_s is None else time.monotonic() + duration_s
+        return lambda: self._signals.stopped() or (end is not None and time.monotonic() >= end)
 
     def _write(self) -> int:
         """Write the result; what goes wrong is said at once, as the target may run on for long. Returns a status."""

@@ -41,16 +41,15 @@ def write_all(options: argparse.Namespace, output: Output, profile: Profile, fam
         from tachyscope.profile.merge import merge
 
         profile = merge([profile, *sampled])
-    if profile.samples or not sampled:  # what only starts others, such as a shell, has nothing to report
-        together = options.merge_subprocesses and family is not None
-        messages.say_result(profile, output.write(profile), processes=1 + len(sampled) if together else 1)
-    if family is None:
-        return
-    if not options.merge_subprocesses:
-        for each in sampled:
+    together = options.merge_subprocesses and family is not None
+    try:
+        if profile.samples or not sampled:  # what only starts others, such as a shell, has nothing to report
+            messages.say_result(profile, output.write(profile), processes=1 + len(sampled) if together else 1)
+    finally:
+        for each in sampled if not together else ():
             _write_descendant(output, each)
-    _say_skipped(family)
-    family.close()
+        if family is not None:
+            _say_skipped(family)
 
 
 def _write_descendant(output: Output, profile: Profile) -> None:

@@ -20,25 +20,20 @@ def merge(profiles: Sequence[Profile]) -> Profile:
     tree, counts = StackTree(), Counter[int]()
     for profile in profiles:
         for thread, raw in zip(profile.threads, profile.counts, strict=True):
-            places = _graft(tree, profile, thread if len(profile.threads) > 1 else None)
+            base = [_frame(_process(profile))]
+            if len(profile.threads) > 1:
+                base.append(_frame(f"thread {thread.name or 'unnamed'} ({thread.tid})"))
             for node, count in raw.items():
-                counts[places[node]] += count
+                counts[tree.add([*base, *profile.tree.stack(node)])] += count
     accuracy = _sum([profile.accuracy for profile in profiles])
     whole = ThreadInfo(profiles[0].target.pid, is_main=True, samples=accuracy.samples, seen=accuracy.samples)
     return Profile(profiles[0].target, accuracy, [whole], tree, [dict(counts)])
 
 
-def _graft(tree: StackTree, profile: Profile, thread: ThreadInfo | None) -> list[int]:
-    """Add the stacks of a profile below the frame of its process (and thread); return what each node is there."""
+def _process(profile: Profile) -> str:
     command = " ".join(profile.target.command)
     command = command if len(command) <= MAX_COMMAND else f"{command[: MAX_COMMAND - 1]}…"
-    root = tree.child(0, _frame(f"process {profile.target.pid} ({command})"))
-    if thread is not None:
-        root = tree.child(root, _frame(f"thread {thread.name or 'unnamed'} ({thread.tid})"))
-    places = [root]
-    for parent, frame in zip(profile.tree.parents[1:], profile.tree.frames[1:], strict=True):
-        places.append(tree.child(places[parent], frame) if frame is not None else places[parent])
-    return places
+    return f"process {profile.target.pid} ({command})"
 
 
 def _frame(name: str) -> Frame:

@@ -34,8 +34,10 @@ class Tree:
         """Return the children of a process, None and forget it if it has ended."""
         try:
             tasks = list(Path(f"/proc/{pid}/task").iterdir())
-        except OSError:
+        except (FileNotFoundError, ProcessLookupError):
             self._living.discard(pid)
+            return None
+        except OSError:  # too many open files: the next look may do better
             return None
         if not self._kernel_tells:
             return self._children_by_parent(pid)

@@ -182,8 +182,8 @@ def has_changed(runtime: Runtime) -> bool:
     """Return True if the process has ended, or runs another program (after an exec); quicker than the above."""
     try:
         return process.identity(runtime.pid) != runtime.identity
-    except TachyscopeError:
-        return True
+    except TachyscopeError as error:
+        return isinstance(error, (TargetGone, TargetNotFound))  # else it cannot be told just now
 
 
 def _find(memory: Memory, mappings: Sequence[Mapping], identity: Identity) -> Runtime:

@@ -1,0 +1,72 @@
+"""How the sampling is going: a line on standard error, refreshed each second."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from tachyscope.recorder import Recorder
+
+EVERY_S = 1.0
+
+
+@contextmanager
+def watching(
+    options: argparse.Namespace, recorder: Recorder, duration_s: float | None
+) -> Iterator[Callable[[], None] | None]:
+    """Yield what is to be called between two slices, if `--realtime-stats` asks for it."""
+    if not options.realtime_stats:
+        yield None
+        return
+    progress = Progress(recorder, duration_s)
+    try:
+        yield progress
+    finally:
+        progress.close()
+
+
+class Progress:
+    """Says once a second what was sampled in that second and so far. A terminal's line is written anew each time."""
+
+    def __init__(self, recorder: Recorder, duration_s: float | None) -> None:
+        self._recorder = recorder
+        self._duration_s = duration_s
+        self._begin = self._last = time.monotonic()
+        self._before = recorder.progress()
+        self._rates: list[float] = []
+        self._terminal = sys.stderr.isatty()
+
+    def __call__(self) -> None:
+        """Say it, if a second has passed."""
+        now = time.monotonic()
+        if now - self._last < EVERY_S:
+            return
+        progress = self._recorder.progress()
+        self._rates.append((progress.hits - self._before.hits) / (now - self._last))
+        self._last, self._before = now, progress
+        self._write(self._line(now - self._begin))
+
+    def close(self) -> None:
+        """End the line on a terminal."""
+        if self._terminal and self._rates:
+            with suppress(OSError):
+                print(file=sys.stderr, flush=True)
+
+    def _line(self, elapsed_s: float) -> str:
+        rates, progress = self._rates, self._before
+        tried = max(progress.samples + progress.failed, 1)
+        ticks = max(progress.hits + progress.missed, 1)
+        of = f" of {self._duration_s:g}" if self._duration_s else ""
+        return (
+            f"tachyscope: {elapsed_s:.0f}{of} s: {rates[-1]:,.0f} a second (mean {sum(rates) / len(rates):,.0f}, "
+            f"{min(rates):,.0f} to {max(rates):,.0f}); {progress.samples:,} samples, "
+            f"{100 * progress.missed / ticks:.2f} % missed, {100 * progress.failed / tried:.2f} % failed"
+        )
+
+    def _write(self, line: str) -> None:
+        with suppress(OSError):
+            print(f"\r\033[K{line}" if self._terminal else line, end="" if self._terminal else "\n", file=sys.stderr)
+            sys.stderr.flush()
