@@ -7,6 +7,7 @@ import datetime
 import importlib
 import os
 import platform
+import re
 import subprocess
 import time
 import traceback
@@ -93,10 +94,24 @@ def _section(name: str, report: Report, reasons: dict[str, dict[str, str]]) -> s
 
 
 def write_results(facts: str, reports: dict[str, Report]) -> None:
-    """Write RESULTS.md."""
+    """Write RESULTS.md; what it says of benchmarks that were not run now stays, with a word on when that was."""
     reasons = tomllib.loads(REASONS.read_text())
-    sections = [_section(name, report, reasons) for name, report in reports.items()]
-    RESULTS.write_text("\n\n".join([HEAD.format(facts=facts).rstrip(), *sections]) + "\n")
+    sections = _earlier_sections() | {name: _section(name, report, reasons) for name, report in reports.items()}
+    ordered = [sections[name] for name in NAMES if name in sections]
+    RESULTS.write_text("\n\n".join([HEAD.format(facts=facts).rstrip(), *ordered]) + "\n")
+
+
+def _earlier_sections() -> dict[str, str]:
+    if not RESULTS.exists():
+        return {}
+    head, *sections = re.split(r"^## ", RESULTS.read_text(), flags=re.MULTILINE)
+    date = re.search(r"^- Date: (.*)$", head, re.MULTILINE)
+    kept = {}
+    for section in sections:
+        name = section.partition("\n")[0]
+        when = "" if "Measured earlier" in section or date is None else f"\n\nMeasured earlier, at {date[1]}."
+        kept[name] = f"## {section.rstrip()}{when}"
+    return kept
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ FOREVER = BUSY + "print('ready', flush=True)\nhot(1e9)\n"
 @pytest.fixture(scope="module")
 def profile() -> Profile:
     """The profile of a program that imports much, works and ends."""
-    with launch([sys.executable, "-c", f"import asyncio, typing, unittest.mock\n{BUSY}hot(0.3)"]) as session:
+    with launch([sys.executable, "-c", f"{BUSY}import asyncio, typing, unittest.mock\nhot(0.3)"]) as session:
         session.sample()
         return session.profile()
 
