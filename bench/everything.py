@@ -96,12 +96,12 @@ def _section(name: str, report: Report, reasons: dict[str, dict[str, str]]) -> s
 def write_results(facts: str, reports: dict[str, Report]) -> None:
     """Write RESULTS.md; what it says of benchmarks that were not run now stays, with a word on when that was."""
     reasons = tomllib.loads(REASONS.read_text())
-    sections = _earlier_sections() | {name: _section(name, report, reasons) for name, report in reports.items()}
+    sections = _earlier_sections(reasons) | {name: _section(name, report, reasons) for name, report in reports.items()}
     ordered = [sections[name] for name in NAMES if name in sections]
     RESULTS.write_text("\n\n".join([HEAD.format(facts=facts).rstrip(), *ordered]) + "\n")
 
 
-def _earlier_sections() -> dict[str, str]:
+def _earlier_sections(reasons: dict[str, dict[str, str]]) -> dict[str, str]:
     if not RESULTS.exists():
         return {}
     head, *sections = re.split(r"^## ", RESULTS.read_text(), flags=re.MULTILINE)
@@ -110,8 +110,18 @@ def _earlier_sections() -> dict[str, str]:
     for section in sections:
         name = section.partition("\n")[0]
         when = "" if "Measured earlier" in section or date is None else f"\n\nMeasured earlier, at {date[1]}."
-        kept[name] = f"## {section.rstrip()}{when}"
+        lines = [_with_reason(line, name, reasons) for line in section.rstrip().splitlines()]
+        kept[name] = "## " + "\n".join(lines) + when
     return kept
+
+
+def _with_reason(line: str, name: str, reasons: dict[str, dict[str, str]]) -> str:
+    """Put the reason as it is now into a row of an earlier run."""
+    cells = line.strip("| ").split(" | ")
+    if not line.startswith("| ") or len(cells) < len(COLUMNS) or cells[0] in (COLUMNS[0], "---"):
+        return line
+    row = Row(cells[0], cells[1], met={"met": True, "MISSED": False}.get(cells[len(COLUMNS) - 1]))
+    return "| " + " | ".join([*cells[: len(COLUMNS)], _reason(reasons, name, row)]) + " |"
 
 
 def main() -> None:
