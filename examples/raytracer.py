@@ -13,7 +13,7 @@ import math
 import sys
 import zlib
 
-WIDTH, HEIGHT = 200, 150
+WIDTH, HEIGHT = 480, 360
 MAX_BOUNCES = 3
 FAR = 1e9
 TINY = 1e-6  # a ray that starts on a surface must not hit that same surface at once
