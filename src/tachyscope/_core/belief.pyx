@@ -101,8 +101,6 @@ cdef uint32_t belief_child(Belief *belief, uint32_t parent, uint32_t code, int32
     cdef uint32_t node = tree_find(belief.tree, parent, code, offset)
     belief.tree.nodes[parent].calls += 1
     belief.codes.codes[code].calls += 1
-    if belief.heap and _is_recursive(belief, parent) and not (belief.reader.agreed and belief.reader.stayed):
-        return 0  # whatever was shown before: its frames change places, so what is called by whom is seen only at rest
     if node and belief.tree.nodes[node].believed:
         return node
     if not _believe(belief, parent, code, now, sure):
