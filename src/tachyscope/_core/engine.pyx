@@ -14,7 +14,7 @@ from tachyscope._core.codes cimport (
     codes_add, codes_clear, codes_find, codes_init, codes_validate,
 )
 from tachyscope._core.regions cimport (
-    DENIED, FAULT, GONE, INNER, MISSED, SAMPLED, TORN, UNLINKED, ThreadReader, Walked,
+    DENIED, FAULT, GONE, INNER, MISSED, SAMPLED, TORN, UNLINKED, Walked,
     reader_accept, reader_be_strict, reader_clear, reader_forget, reader_init, reader_is_linked, reader_learn, reader_read,
     reader_state,
 )

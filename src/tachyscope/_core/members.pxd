@@ -62,7 +62,7 @@ cdef struct Group:
     Member **ended              # those whose threads are over, see `group_tidy`
     uint32_t ended_count, ended_capacity
     uint32_t blind              # rounds in a row that could not read all: perhaps an interpreter is gone
-    uint32_t untold             # what the caller should look at: members that it does not know yet, or that
+    uint32_t untold             # what the caller should look at: members that it does not know yet, or that it is blind
     uint32_t turn, stride       # whose turn it is to be looked at in CPU mode: one of so many
     uint32_t look               # who was looked at last otherwise, and when
     uint64_t looked_ns
