@@ -163,14 +163,25 @@ def go_on(target: Target) -> None:
     os.write(target.process.stdin.fileno(), b"\n")
 
 
+def _wait_for_call(pid: int, tid: int, is_wanted: Callable[[list[str]], bool], what: str) -> None:
+    """Wait until the system call that a thread is in is the wanted one: its number and arguments are given."""
+    call = Path(f"/proc/{pid}/task/{tid}/syscall")
+    give_up = time.monotonic() + READY_TIMEOUT_SECONDS
+    while not is_wanted(call.read_text().split()):
+        assert time.monotonic() < give_up, f"thread {tid} of process {pid} never came to {what}"
+        time.sleep(0)
+
+
 def wait_until_reading(pid: int, tid: int) -> None:
     """Wait until a thread waits for its standard input. That it sleeps is not enough: it may wait for the GIL."""
     number = {"x86_64": "0", "aarch64": "63"}[platform.machine()]
-    call = Path(f"/proc/{pid}/task/{tid}/syscall")
-    give_up = time.monotonic() + READY_TIMEOUT_SECONDS
-    while call.read_text().split()[:2] != [number, "0x0"]:
-        assert time.monotonic() < give_up, f"process {pid} never came to read"
-        time.sleep(0)
+    _wait_for_call(pid, tid, lambda call: call[:2] == [number, "0x0"], "read")
+
+
+def wait_until_locked(pid: int, tid: int) -> None:
+    """Wait until a thread waits for a lock without a limit of time. Who waits for the GIL does so with one."""
+    number = {"x86_64": "202", "aarch64": "98"}[platform.machine()]
+    _wait_for_call(pid, tid, lambda call: call[0] == number and call[4] == "0x0", "wait for a lock")
 
 
 def wait_for_state(pid: int, states: str, tid: int = 0) -> None:

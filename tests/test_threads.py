@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from core_support import PROGRAMS, Attached, attach, go_on, line_of, wait_until_reading
+from core_support import PROGRAMS, Attached, attach, go_on, line_of, wait_until_locked, wait_until_reading
 from support import Target, spawn, spawn_target
 
 from tachyscope import attach as profile_of
@@ -78,8 +78,10 @@ def stacks(sampler: Sampler, thread: ThreadCounts) -> Counter[tuple[str, ...]]:
 def parked(python: Path, waiting: int, running: int = 0) -> Iterator[tuple[Target, dict[str, Any]]]:
     with spawn_target(python, PROGRAMS / "parked.py", str(waiting), str(running)) as target:
         told = json.loads(line_of(target))
-        if not running:
-            wait_until_reading(target.pid, target.pid)
+        for name, (_, tid, _) in told.items():
+            if name.startswith("waits"):
+                wait_until_locked(target.pid, tid)
+        wait_until_reading(target.pid, target.pid)
         yield target, told
 
 
