@@ -1,4 +1,4 @@
-"""The share of empty leaf functions, against two truths.
+"""The share of empty leaf functions, against three truths.
 
 *Differential timing*, in the target: the time of a loop with the calls less that of the same loop without them
 (`full - none`). That is what a call costs: looking the name up, making the call, and the leaf itself. A profiler can
@@ -6,7 +6,11 @@ only see the last part, as only then the leaf's frame is the one that runs; `ful
 closer.
 
 *A target that stands still*: stopped by the kernel at random moments and read at leisure, by the same rules for which
-frame is the leaf. What is left between that and us is bias of the reading.
+frame is the leaf.
+
+*What memory shows*: bare readings of the current frame, eight bytes and nothing else. An interrupt finds an instruction
+that has not finished; another CPU finds what has left the store buffer, where a call's two writes follow each other more
+closely than its instructions. No reader of memory can see more than this; what is left is bias of ours.
 """
 
 from __future__ import annotations
@@ -26,11 +30,12 @@ LEAVES = ("leaf_a", "leaf_b")
 
 @dataclass(frozen=True)
 class _Found:
-    """The leaves' share as each profiler has it, in a stopped target, and by timing: whole, and without the name."""
+    """The leaves' share as each profiler has it, in a stopped target, in memory, and by timing: whole, and without the name."""
 
     version: str
     shares: dict[str, float]
     still: float
+    visible: float
     whole: float
     without_name: float
 
@@ -51,13 +56,14 @@ def _find(python: Interpreter, peers: list[Profiler], options: Options) -> _Foun
         measures: dict[str, Callable[[], float]] = {
             "tachyscope": lambda: _share(core.record(target, RATE_HZ, seconds)),
             "stopped": lambda: _share_when_stopped(target, seconds),
+            "visible": lambda: stopped.visible_share(target, LEAVES, seconds),
         }
         for peer in peers:
             measures[peer.name] = lambda peer=peer: _share(peer.record(target, RATE_HZ, seconds))  # type: ignore[misc]
         shares = {name: median(each) for name, each in alternate(options.pick(5, 2), measures).items()}
     full = nanoseconds["full"]
     timed = [(full - nanoseconds[less]) / full for less in ("none", "mention")]
-    return _Found(python.version, shares, shares.pop("stopped"), *timed)
+    return _Found(python.version, shares, shares.pop("stopped"), shares.pop("visible"), *timed)
 
 
 def _row(found: _Found, what: str, truth: float, explanation: str) -> Row:
@@ -83,6 +89,7 @@ def _rows(python: Interpreter, peers: list[Profiler], options: Options) -> list[
     return [
         _row(found, "timing", found.whole, timed),
         _row(found, "a stopped target", found.still, percent(found.still, 1)),
+        _row(found, "what memory shows", found.visible, percent(found.visible, 1)),
     ]
 
 
