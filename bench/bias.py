@@ -8,9 +8,9 @@ closer.
 *A target that stands still*: stopped by the kernel at random moments and read at leisure, by the same rules for which
 frame is the leaf.
 
-*What memory shows*: bare readings of the current frame, eight bytes and nothing else. An interrupt finds an instruction
-that has not finished; another CPU finds what has left the store buffer, where a call's two writes follow each other more
-closely than its instructions. No reader of memory can see more than this; what is left is bias of ours.
+*What memory shows*: bare readings of the current frame, eight bytes and nothing else. An interrupt finds an
+instruction that has not finished; another CPU finds what has left the store buffer, where a call's two writes follow
+each other more closely than its instructions. No reader of memory can see more than this; what is left is ours.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ LEAVES = ("leaf_a", "leaf_b")
 
 @dataclass(frozen=True)
 class _Found:
-    """The leaves' share as each profiler has it, in a stopped target, in memory, and by timing: whole, and without the name."""
+    """The leaves' share as each profiler has it, in a stopped target, in memory, and by timing: whole, and without the
+    name."""
 
     version: str
     shares: dict[str, float]

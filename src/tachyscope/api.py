@@ -67,17 +67,19 @@ def attach(
     mode: str = "wall",
     gc: bool = True,
     native: bool = False,
+    opcodes: bool = False,
 ) -> Session:
     """Return a session for the running process `pid`, to be sampled every `interval_us` microseconds.
 
     The main thread is sampled, or `all_threads` of all interpreters. `mode` says which samples count: all ("wall"),
     those of threads on a CPU ("cpu"), that hold the GIL ("gil"), or with an exception that is being raised or handled
     ("exception"). With `gc` a thread that collects garbage has a frame `<GC>`, with `native` C code that Python
-    calls and that calls Python has a frame `<native>` (targets from 3.11 on).
+    calls and that calls Python has a frame `<native>` (targets from 3.11 on). With `opcodes` every frame tells its
+    bytecode instruction.
 
     Raises `TargetNotFound`, `PermissionDenied`, `NotPython`, `UnsupportedPython` or `CorruptTarget`.
     """
-    recorder = Recorder(pid, _sampling(interval_us, all_threads, mode, gc, native))
+    recorder = Recorder(pid, _sampling(interval_us, all_threads, mode, gc, native, opcodes))
     recorder.attach()
     return Session(recorder)
 
@@ -90,6 +92,7 @@ def launch(
     mode: str = "wall",
     gc: bool = True,
     native: bool = False,
+    opcodes: bool = False,
 ) -> Session:
     """Start `command`, which runs Python, and return a session for it once its interpreter can be read.
 
@@ -99,7 +102,7 @@ def launch(
     """
     if isinstance(command, str) or not command:
         raise UsageError("launch needs a command as a list of words", 'for example ["python", "app.py"]')
-    sampling = _sampling(interval_us, all_threads, mode, gc, native)
+    sampling = _sampling(interval_us, all_threads, mode, gc, native, opcodes)
     process = _launch.start(list(command))
     recorder = Recorder(process.pid, sampling)
     session = Session(recorder, process)
@@ -128,10 +131,10 @@ def export(profile: Profile, name: str, path: str | Path, **options: object) -> 
     write_whole(Path(path), render(exporter, profile, chosen))
 
 
-def _sampling(interval_us: float, all_threads: bool, mode: str, gc: bool, native: bool) -> Sampling:
+def _sampling(interval_us: float, all_threads: bool, mode: str, gc: bool, native: bool, opcodes: bool) -> Sampling:
     if mode.upper() not in Mode.__members__:
         raise UsageError(f"no mode {mode!r}", f"there are {', '.join(Mode.__members__).lower()}")
-    return Sampling(_interval_ns(interval_us), all_threads, Mode[mode.upper()], gc, native)
+    return Sampling(_interval_ns(interval_us), all_threads, Mode[mode.upper()], gc, native, opcodes)
 
 
 def _interval_ns(interval_us: float) -> int:

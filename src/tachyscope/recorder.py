@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tachyscope.profile.builder import Harvest
     from tachyscope.profile.model import Accuracy, Profile, ThreadInfo
     from tachyscope.roster import Roster
+    from tachyscope.target.opcodes import Opcodes
 
 SLICE_NS = 50_000_000
 """The core samples this long at a stretch; then signals are handled and the target is looked at."""
@@ -60,6 +61,7 @@ class Sampling:
     mode: Mode = Mode.WALL
     gc: bool = True
     native: bool = False  # `<native>` frames
+    opcodes: bool = False  # the instruction that each frame is at
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,7 @@ class Recorder:
             raise UnsupportedPython(
                 f"process {self.pid} runs a free-threaded Python, which has no GIL", "use another --mode"
             )
+        table = self._opcodes()
         sampler = Sampler(
             self.pid,
             self._runtime.layout,
@@ -189,6 +192,7 @@ class Recorder:
             mode=self.sampling.mode.value,
             gc=self.sampling.gc,
             native=self.sampling.native,
+            caches=table.caches if table is not None else b"",
         )
         if self.sampling.all_threads:
             from tachyscope.roster import Roster
@@ -197,6 +201,14 @@ class Recorder:
         else:
             self._watch(sampler, [(thread, process.open_stat(self.pid))])
         return sampler
+
+    def _opcodes(self) -> Opcodes | None:
+        """Return the target's instructions, if they are wanted."""
+        if not self.sampling.opcodes or self._runtime is None:
+            return None
+        from tachyscope.target.opcodes import opcodes_of
+
+        return opcodes_of(self._runtime.version)
 
     def _watch(self, sampler: Sampler, found: Iterable[tuple[int, int]]) -> None:
         """Let the core look at what threads do."""
@@ -304,7 +316,11 @@ class Recorder:
             self._totals[name] += counters[name]
         self._sampled_ns += max(counters["last_ns"] - counters["start_ns"], 0)
         threads = [(self._thread_info(each), each["counts"]) for each in sampler.threads() if each["seen"]]
-        self._harvests.append(Harvest(sampler.codes(), sampler.nodes(), self._runtime.version, threads))
+        table = self._opcodes()
+        opcodes, instructions = (sampler.opcodes(), table.names) if table is not None else (b"", {})
+        self._harvests.append(
+            Harvest(sampler.codes(), sampler.nodes(), self._runtime.version, threads, opcodes, instructions)
+        )
         self._sampler = self._roster = None
 
     def _thread_info(self, thread: ThreadCounts) -> ThreadInfo:

@@ -1,4 +1,4 @@
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from tachyscope._core.codes cimport CodeTable
 from tachyscope._core.regions cimport ThreadReader
@@ -20,6 +20,6 @@ cdef inline bint calls_may_be_short(Belief *belief) noexcept nogil:
 
 cdef int belief_init(Belief *belief, Tree *tree, CodeTable *codes, bint heap) noexcept nogil
 cdef void belief_clear(Belief *belief) noexcept nogil
-cdef uint32_t belief_child(Belief *belief, uint32_t parent, uint32_t code, int32_t offset, uint64_t now,
+cdef uint32_t belief_child(Belief *belief, uint32_t parent, uint32_t code, int64_t place, uint64_t now,
                            bint *sure) noexcept nogil
 cdef void belief_count(Belief *belief, uint32_t *nodes, uint32_t count) noexcept nogil

@@ -5,7 +5,7 @@ A stack is counted only where each of its calls was shown beyond doubt before, u
 repeat, so this costs some samples at the beginning and nothing in the long run.
 """
 
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from tachyscope._core.codes cimport CodeTable
 from tachyscope._core.stacks cimport Tree, tree_child, tree_clear, tree_find, tree_init
@@ -95,17 +95,17 @@ cdef void _mark_recursion(Belief *belief, uint32_t node) noexcept nogil:
             belief.calls.counts[i] = 0
 
 
-cdef uint32_t belief_child(Belief *belief, uint32_t parent, uint32_t code, int32_t offset, uint64_t now,
+cdef uint32_t belief_child(Belief *belief, uint32_t parent, uint32_t code, int64_t place, uint64_t now,
                            bint *sure) noexcept nogil:
     """The node of a frame under its caller's; 0 if that call is not to be believed."""
-    cdef uint32_t node = tree_find(belief.tree, parent, code, offset)
+    cdef uint32_t node = tree_find(belief.tree, parent, code, place)
     belief.tree.nodes[parent].calls += 1
     belief.codes.codes[code].calls += 1
     if node and belief.tree.nodes[node].believed:
         return node
     if not _believe(belief, parent, code, now, sure):
         return 0
-    node = tree_child(belief.tree, parent, code, offset)
+    node = tree_child(belief.tree, parent, code, place)
     if node:
         belief.tree.nodes[node].depth = belief.tree.nodes[parent].depth + 1
         belief.tree.nodes[node].believed = sure[0]

@@ -37,6 +37,8 @@ cdef struct Code:
     uint64_t validated_ns   # when it was last known to be the object at `address`
     uint64_t name_hash
     int64_t length          # bytes of bytecode
+    uintptr_t bytecode      # where that is
+    uint8_t *back           # for each of its 2-byte units: how many units before it its instruction begins; or NULL
     int32_t first_line
     uint8_t hidden          # an interpreter-internal shim, not a function of the program
     uint8_t alive           # still what `address` maps to
@@ -54,6 +56,8 @@ cdef struct CodeTable:
     uintptr_t code_type     # address of PyCode_Type, learned from the first code object
     int32_t identity_start, identity_end
     uint64_t reused_ns      # when an address was last found to hold another object, 0 = never
+    uint8_t caches[256]     # how many units of inline cache follow each instruction
+    bint with_caches        # whether that is known, and instructions are wanted
 
 
 cdef int codes_init(CodeTable *table, Layout *layout) noexcept nogil

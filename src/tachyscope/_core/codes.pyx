@@ -21,6 +21,7 @@ cdef enum:
     TEXT_MAX = 1 << 14        # bytes of a name that are kept
     LINES_MAX = 1 << 24       # bytes of a location table; a longer one is not read
     BYTECODE_MAX = 1 << 30    # bytes of bytecode; more is taken for garbage
+    UNITS_MAX = 1 << 20       # 2-byte units of bytecode that are looked at for instructions
     HEADER_MAX = 128
     VALIDATE_MAX = 256        # code objects validated in one call
 
@@ -86,6 +87,7 @@ cdef void _free_texts(Code *code) noexcept nogil:
     for i in range(NAMES):
         free(code.texts[i].data)
     free(code.lines.data)
+    free(code.back)
 
 
 cdef void codes_clear(CodeTable *table) noexcept nogil:
@@ -229,8 +231,10 @@ cdef int _measure(Layout *layout, Code *code, char *body, char *headers, uintptr
     data[3].iov_len = code.lines.size
     if layout.code_bytecode >= 0:
         code.length = <int64_t>word_at(headers + 4 * HEADER_MAX + layout.var_size)
+        code.bytecode = parts[4] + layout.bytes_data
     else:
         code.length = 2 * <int64_t>word_at(body + layout.var_size)
+        code.bytecode = code.address + layout.code_instructions
     code.name_hash = word_at(headers + layout.unicode_hash)
     code.first_line = int32_at(body + layout.code_firstlineno)
     return 0 if 0 < code.length <= BYTECODE_MAX else -1
@@ -271,6 +275,28 @@ cdef int _copy(CodeTable *table, Memory *memory, Layout *layout, Code *code) noe
     return result
 
 
+cdef void _map_instructions(CodeTable *table, Memory *memory, Code *code) noexcept nogil:
+    """Find out where instructions begin. That stays so: specialised forms have the caches of their base form."""
+    cdef int64_t units = code.length / 2, unit, cached = 0, since = 0
+    cdef uint8_t *bytecode
+    if units > UNITS_MAX:
+        return
+    code.back = <uint8_t *>malloc(units)
+    bytecode = <uint8_t *>malloc(code.length)
+    if bytecode == NULL or code.back == NULL or memory_read(
+            memory, code.bytecode, bytecode, code.length) != <ssize_t>code.length:
+        free(code.back)
+        code.back = NULL
+        units = 0
+    for unit in range(units):
+        if cached == 0:
+            cached, since = table.caches[bytecode[2 * unit]], 0
+        else:
+            cached, since = cached - 1, since + 1
+        code.back[unit] = <uint8_t>since
+    free(bytecode)
+
+
 cdef uint32_t codes_add(CodeTable *table, Memory *memory, Layout *layout, uintptr_t address) noexcept nogil:
     """Copy the code object at `address` and return its id, or NO_CODE if no code object could be read there."""
     cdef Code code
@@ -282,6 +308,8 @@ cdef uint32_t codes_add(CodeTable *table, Memory *memory, Layout *layout, uintpt
         return NO_CODE
     code.first_ns = code.validated_ns = now_ns()
     code.hidden = _is_shim(&code)
+    if table.with_caches:
+        _map_instructions(table, memory, &code)
     code.alive = True
     if code_id != NO_CODE:
         table.codes[code_id].alive = False

@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 
 from tachyscope._core.belief cimport Belief
 from tachyscope._core.codes cimport CodeTable
@@ -31,6 +31,7 @@ cdef struct Engine:
 cdef struct Path:
     uintptr_t *codes
     int64_t *instrs
+    uint8_t *opcodes        # 0: not recorded
     uint32_t *ids
     uint32_t *nodes
     uint32_t depth, capacity

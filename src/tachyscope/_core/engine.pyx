@@ -4,7 +4,7 @@
 Used from compiled code only.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
@@ -18,7 +18,8 @@ from tachyscope._core.regions cimport (
     reader_accept, reader_be_strict, reader_clear, reader_forget, reader_init, reader_is_linked, reader_learn, reader_read,
     reader_state,
 )
-from tachyscope._core.stacks cimport tree_child, tree_clear, tree_init
+from tachyscope._core.memory cimport iovec, memory_readv
+from tachyscope._core.stacks cimport place_of, tree_child, tree_clear, tree_init
 from tachyscope._core.unwinder cimport reader_walk
 
 
@@ -35,6 +36,7 @@ cdef enum:
     HOLD = 3                       # attempts after which the last stack of a function is taken for its stack now
     HOLD_ALWAYS = 16               # ... or any stack
     COUNTS_FIRST = 64              # slots
+    OPCODES = 128                  # read in one call
 
 
 # Frames that were certain in a read, innermost first.
@@ -75,6 +77,7 @@ cdef int _path_reserve(Path *path, uint32_t depth) noexcept nogil:
     cdef uint32_t capacity = 2 * depth + 64
     cdef void *codes
     cdef void *instrs
+    cdef void *opcodes
     cdef void *ids
     cdef void *nodes
     if depth <= path.capacity:
@@ -83,11 +86,13 @@ cdef int _path_reserve(Path *path, uint32_t depth) noexcept nogil:
     path.codes = <uintptr_t *>codes if codes else path.codes
     instrs = realloc(path.instrs, capacity * sizeof(int64_t))
     path.instrs = <int64_t *>instrs if instrs else path.instrs
+    opcodes = realloc(path.opcodes, capacity)
+    path.opcodes = <uint8_t *>opcodes if opcodes else path.opcodes
     ids = realloc(path.ids, capacity * sizeof(uint32_t))
     path.ids = <uint32_t *>ids if ids else path.ids
     nodes = realloc(path.nodes, capacity * sizeof(uint32_t))
     path.nodes = <uint32_t *>nodes if nodes else path.nodes
-    if codes == NULL or instrs == NULL or ids == NULL or nodes == NULL:
+    if codes == NULL or instrs == NULL or opcodes == NULL or ids == NULL or nodes == NULL:
         return -1
     path.capacity = capacity
     return 0
@@ -96,6 +101,7 @@ cdef int _path_reserve(Path *path, uint32_t depth) noexcept nogil:
 cdef void _path_clear(Path *path) noexcept nogil:
     free(path.codes)
     free(path.instrs)
+    free(path.opcodes)
     free(path.ids)
     free(path.nodes)
     memset(path, 0, sizeof(Path))
@@ -124,6 +130,7 @@ cdef int _resolve(Engine *engine, Thread *thread, uint32_t common) noexcept nogi
             outcome = TORN
         thread.path.codes[i], thread.path.instrs[i] = walked.code, walked.instr
         thread.path.ids[i] = code_id
+        thread.path.opcodes[i] = 0
     return outcome
 
 
@@ -184,6 +191,40 @@ cdef int64_t _offset(Engine *engine, uint32_t code_id, int64_t offset) noexcept 
     return offset if -2 <= offset < code.length else -3
 
 
+cdef inline int64_t _start(Engine *engine, uint32_t code_id, int64_t offset) noexcept nogil:
+    """Offset of the beginning of the instruction that `offset` is in; below 0 if none is, or that is not known."""
+    cdef Code *code = &engine.codes.codes[code_id]
+    return 2 * (offset / 2 - code.back[offset / 2]) if offset >= 0 and code.back != NULL else -1
+
+
+cdef void _read_opcodes(Engine *engine, uint32_t *ids, int64_t *instrs, uint8_t *opcodes, uint32_t count) noexcept nogil:
+    """Read the instructions that up to OPCODES frames are at, as they are specialised now; 0 where that is not known."""
+    cdef iovec remote[OPCODES]
+    cdef uint8_t read[OPCODES]
+    cdef uint32_t known = 0, i
+    cdef int64_t start
+    for i in range(count):
+        start = _start(engine, ids[i], _offset(engine, ids[i], instrs[i]))
+        opcodes[i] = start >= 0
+        if start >= 0:
+            remote[known].iov_base = <void *>(engine.codes.codes[ids[i]].bytecode + <uintptr_t>start)
+            remote[known].iov_len = 1
+            known += 1
+    if known and memory_readv(&engine.memory, <char *>read, remote, known) != <ssize_t>known:
+        memset(read, 0, sizeof(read))
+    known = 0
+    for i in range(count):
+        if opcodes[i]:
+            opcodes[i] = read[known]
+            known += 1
+
+
+cdef inline int64_t _place(Engine *engine, uint32_t code_id, int64_t offset, uint8_t opcode) noexcept nogil:
+    """An instruction's frames are one, wherever in its caches they are."""
+    cdef int64_t start = _start(engine, code_id, offset) if engine.codes.with_caches else -1
+    return place_of(<int32_t>(start if start >= 0 else offset), opcode)
+
+
 cdef uint32_t _common(Engine *engine, Thread *thread) noexcept nogil:
     """How many frames, from the outermost, are where they were in the last sample."""
     cdef uint32_t depth = thread.reader.depth, common = 0
@@ -208,6 +249,12 @@ cdef int _intern(Engine *engine, Thread *thread, uint64_t now, uint32_t *node) n
         engine.counters.reused += 1
         thread.path.depth = 0
         return TORN
+    if engine.codes.with_caches:
+        i = common
+        while i < depth:
+            _read_opcodes(engine, &thread.path.ids[i], &thread.path.instrs[i], &thread.path.opcodes[i],
+                          depth - i if depth - i < OPCODES else OPCODES)
+            i += OPCODES
     belief_count(&engine.belief, thread.path.nodes, common)
     node[0] = thread.path.nodes[common - 1] if common else 0
     for i in range(common, depth):
@@ -215,7 +262,9 @@ cdef int _intern(Engine *engine, Thread *thread, uint64_t now, uint32_t *node) n
         if offset < -2:
             return TORN
         if not engine.codes.codes[thread.path.ids[i]].hidden:
-            node[0] = belief_child(&engine.belief, node[0], thread.path.ids[i], <int32_t>offset, now, &sure)
+            node[0] = belief_child(
+                &engine.belief, node[0], thread.path.ids[i],
+                _place(engine, thread.path.ids[i], offset, thread.path.opcodes[i]), now, &sure)
             if node[0] == 0:
                 reader_be_strict(&thread.reader)
                 return TORN
@@ -254,6 +303,7 @@ cdef int _recall(Engine *engine, Thread *thread, Held *held, uint64_t now, uint3
     """The innermost frames that were certain, on the stack that the outermost of them had below it the last time."""
     cdef uint32_t ids[INNER]
     cdef int64_t offset
+    cdef uint8_t opcode = 0
     cdef int i, base
     cdef bint sure = True
     node[0] = 0
@@ -267,7 +317,11 @@ cdef int _recall(Engine *engine, Thread *thread, Held *held, uint64_t now, uint3
         if engine.codes.codes[ids[i]].hidden:
             continue
         offset = _offset(engine, ids[i], held.frames[i].instr)
-        node[0] = 0 if offset < -2 else belief_child(&engine.belief, node[0], ids[i], <int32_t>offset, now, &sure)
+        if offset < -2:
+            return TORN
+        if engine.codes.with_caches:
+            _read_opcodes(engine, &ids[i], &held.frames[i].instr, &opcode, 1)
+        node[0] = belief_child(&engine.belief, node[0], ids[i], _place(engine, ids[i], offset, opcode), now, &sure)
         if node[0] == 0 or not sure:
             return TORN
     engine.counters.recalled += 1

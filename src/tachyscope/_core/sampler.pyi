@@ -28,7 +28,9 @@ class Sampler:
     counts all samples, 1 those of threads on a CPU, 2 of those that hold the GIL, 3 of those with an exception. `gc`:
     with a frame for the collector; `native`: with one for C code between two frames (3.11+). `max_depth` innermost
     frames of a stack are kept. `memory_fd` is a descriptor of /proc/PID/mem where the system call cannot be used, else
-    -1. `record` keeps order and times of the samples of the first thread. `bare` only lets the clock run.
+    -1. `caches`, 256 bytes, says how many units of inline cache follow each instruction: then the one that every frame
+    is at is recorded. `record` keeps order and times of the samples of the first thread. `bare` lets only the clock
+    run.
     """
 
     def __new__(
@@ -47,6 +49,7 @@ class Sampler:
         mode: int = 0,
         gc: bool = True,
         native: bool = False,
+        caches: bytes = b"",
     ) -> Sampler: ...
     def run(self, until_ns: int) -> int:
         """Sample until `until_ns` (as `time.monotonic_ns`); return why it ended, SLICE_OVER or another."""
@@ -83,6 +86,9 @@ class Sampler:
 
     def nodes(self) -> list[tuple[int, int, int]]:
         """(parent, code id, byte offset) of every node; node 0 is the empty stack, parents come first."""
+
+    def opcodes(self) -> bytes:
+        """The number of the instruction of each node, a byte each in the order of `nodes`; 0: not recorded."""
 
     def counts(self) -> list[int]:
         """Samples per node, in the order of `nodes`."""

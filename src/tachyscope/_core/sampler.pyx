@@ -5,6 +5,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.errno cimport EINTR
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy
 
 from tachyscope._core.codes cimport codes_export
 from tachyscope._core.engine cimport Counters, Engine, engine_clear, engine_init
@@ -14,7 +15,7 @@ from tachyscope._core.members cimport (
 )
 from tachyscope._core.memory cimport now_ns
 from tachyscope._core.regions cimport DENIED, FAULT, GONE, SAMPLED, ThreadReader
-from tachyscope._core.stacks cimport Tree
+from tachyscope._core.stacks cimport Tree, offset_at, opcode_at
 from tachyscope._core.threads cimport group_sample
 
 
@@ -76,6 +77,8 @@ cdef class Sampler:
     `thread` is the address of the thread's PyThreadState, `interval_ns` the time between two samples, `max_depth` how
     many frames of a stack are kept (the innermost ones). `memory_fd` is a descriptor of /proc/PID/mem where the
     system call cannot be used, else -1. With `record` the order and the times of the samples are kept, too. With
+    `caches` says for each of 256 instructions how many 2-byte units of inline cache follow: then the instruction that
+    every frame is at is recorded, too. With
     `bare` the clock runs but nothing is read: what the machine can do at best, for comparison.
     """
 
@@ -91,7 +94,7 @@ cdef class Sampler:
 
     def __cinit__(self, int pid, object layout, uintptr_t thread, *, uint64_t interval_ns, uint32_t max_depth=20000,
                   uint64_t seed=0, int memory_fd=-1, bint record=False, bint bare=False, interpreters=(), int mode=0,
-                  bint gc=True, bint native=False):
+                  bint gc=True, bint native=False, bytes caches=b""):
         self._engine.memory.pid, self._engine.memory.fd = pid, memory_fd
         self._interval_ns = self._engine.interval_ns = interval_ns if interval_ns > 0 else 1
         self._seed = seed or now_ns() | 1
@@ -103,6 +106,9 @@ cdef class Sampler:
             raise MemoryError
         self._group.mode, self._group.all = <Mode>mode, thread == 0
         self._group.gc, self._group.native = gc, native
+        if len(caches) == sizeof(self._engine.codes.caches):
+            memcpy(self._engine.codes.caches, <char *>caches, sizeof(self._engine.codes.caches))
+            self._engine.codes.with_caches = True
         if thread and group_add(&self._group, thread) == NULL:
             raise MemoryError
         self.set_interpreters(interpreters)
@@ -326,7 +332,16 @@ cdef class Sampler:
         cdef uint32_t i
         cdef Tree *tree = &self._engine.tree
         for i in range(tree.count):
-            result.append((tree.nodes[i].parent, tree.nodes[i].code, tree.nodes[i].offset))
+            result.append((tree.nodes[i].parent, tree.nodes[i].code, offset_at(tree.nodes[i].place)))
+        return result
+
+    def opcodes(self):
+        """The number of the instruction of each node, a byte each in the order of `nodes`; 0: not recorded."""
+        cdef bytes result = PyBytes_FromStringAndSize(NULL, self._engine.tree.count)
+        cdef char *at = result
+        cdef uint32_t i
+        for i in range(self._engine.tree.count):
+            at[i] = <char>opcode_at(self._engine.tree.nodes[i].place)
         return result
 
     def counts(self):

@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """Interned stacks: counting a sample is one increment, and memory grows with distinct stacks, not with samples."""
 
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memset
 
@@ -12,9 +12,9 @@ cdef enum:
     FIRST_NODES = 1 << 10
 
 
-cdef inline uint32_t _hash(uint32_t parent, uint32_t code, int32_t offset) noexcept nogil:
+cdef inline uint32_t _hash(uint32_t parent, uint32_t code, int64_t place) noexcept nogil:
     cdef uint64_t mixed = (<uint64_t>parent << 32 | code) * <uint64_t>0x9E3779B97F4A7C15
-    mixed = (mixed ^ (mixed >> 29) ^ <uint32_t>offset) * <uint64_t>0xBF58476D1CE4E5B9
+    mixed = (mixed ^ (mixed >> 29) ^ <uint64_t>place) * <uint64_t>0xBF58476D1CE4E5B9
     return <uint32_t>(mixed >> 32)
 
 
@@ -45,7 +45,7 @@ cdef int _grow_slots(Tree *tree) noexcept nogil:
     if slots == NULL:
         return -1
     for i in range(1, tree.count):
-        slot = _hash(tree.nodes[i].parent, tree.nodes[i].code, tree.nodes[i].offset) & (size - 1)
+        slot = _hash(tree.nodes[i].parent, tree.nodes[i].code, tree.nodes[i].place) & (size - 1)
         while slots[slot] != EMPTY:
             slot = (slot + 1) & (size - 1)
         slots[slot] = i
@@ -69,34 +69,34 @@ cdef int _grow(Tree *tree) noexcept nogil:
     return _grow_slots(tree)
 
 
-cdef inline uint32_t _slot_of(Tree *tree, uint32_t parent, uint32_t code, int32_t offset) noexcept nogil:
+cdef inline uint32_t _slot_of(Tree *tree, uint32_t parent, uint32_t code, int64_t place) noexcept nogil:
     """The slot where this child is, or would be."""
-    cdef uint32_t slot = _hash(parent, code, offset) & (tree.slot_count - 1)
+    cdef uint32_t slot = _hash(parent, code, place) & (tree.slot_count - 1)
     cdef Node *at
     while tree.slots[slot] != EMPTY:
         at = &tree.nodes[tree.slots[slot]]
-        if at.parent == parent and at.code == code and at.offset == offset:
+        if at.parent == parent and at.code == code and at.place == place:
             return slot
         slot = (slot + 1) & (tree.slot_count - 1)
     return slot
 
 
-cdef uint32_t tree_find(Tree *tree, uint32_t parent, uint32_t code, int32_t offset) noexcept nogil:
-    """The node of (code, offset) called from `parent`, 0 if there is none."""
-    return tree.slots[_slot_of(tree, parent, code, offset)]
+cdef uint32_t tree_find(Tree *tree, uint32_t parent, uint32_t code, int64_t place) noexcept nogil:
+    """The node of (code, place) called from `parent`, 0 if there is none."""
+    return tree.slots[_slot_of(tree, parent, code, place)]
 
 
-cdef uint32_t tree_child(Tree *tree, uint32_t parent, uint32_t code, int32_t offset) noexcept nogil:
-    """The node of (code, offset) called from `parent`, added if it is new; 0 if there is no memory for it."""
-    cdef uint32_t slot = _slot_of(tree, parent, code, offset), node = tree.slots[slot]
+cdef uint32_t tree_child(Tree *tree, uint32_t parent, uint32_t code, int64_t place) noexcept nogil:
+    """The node of (code, place) called from `parent`, added if it is new; 0 if there is no memory for it."""
+    cdef uint32_t slot = _slot_of(tree, parent, code, place), node = tree.slots[slot]
     if node != EMPTY:
         return node
     if tree.count == tree.capacity:
         if _grow(tree) < 0:
             return NO_MEMORY
-        slot = _slot_of(tree, parent, code, offset)
+        slot = _slot_of(tree, parent, code, place)
     node = tree.count
-    tree.nodes[node].parent, tree.nodes[node].code, tree.nodes[node].offset = parent, code, offset
+    tree.nodes[node].parent, tree.nodes[node].code, tree.nodes[node].place = parent, code, place
     tree.nodes[node].depth = 0
     tree.nodes[node].believed = False
     tree.nodes[node].calls = 0

@@ -77,6 +77,9 @@ def add_sampling(parser: argparse.ArgumentParser, default_duration: str) -> None
     group.add_argument(
         "--native", action="store_true", help="show <native> where C code stands between two functions (3.11 and later)"
     )
+    group.add_argument(
+        "--opcodes", action="store_true", help="record which bytecode instruction each frame is at, as specialised"
+    )
     group.add_argument("--no-gc", action="store_true", help="leave out the <GC> frame of garbage collections")
     group.add_argument(
         "--realtime-stats", action="store_true", help="say on standard error each second how the sampling goes"
@@ -95,7 +98,7 @@ def add_sampling(parser: argparse.ArgumentParser, default_duration: str) -> None
 def sampling(options: argparse.Namespace) -> Sampling:
     """Return what the sampling options say."""
     mode = Mode[options.mode.upper()]
-    return Sampling(options.interval_ns, options.all_threads, mode, not options.no_gc, options.native)
+    return Sampling(options.interval_ns, options.all_threads, mode, not options.no_gc, options.native, options.opcodes)
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:

@@ -86,6 +86,11 @@ def _refuse_foreign(options: argparse.Namespace) -> None:
     for option, value in given.items():
         if value and options.format != "pstats":
             raise UsageError(f"{option} has no meaning with --{options.format}", f"leave out {option}, or use --pstats")
+    if options.opcodes and not load(options.format).instructions:
+        raise UsageError(
+            f"--opcodes has no meaning with --{options.format}, which shows no instructions",
+            "leave out --opcodes, or take them from the Python API: attach(pid, opcodes=True)",
+        )
 
 
 def check_writable(path: Path) -> None:

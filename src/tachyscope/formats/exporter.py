@@ -25,6 +25,7 @@ class Exporter(Generic[Options]):
     binary: bool
     options: type[Options]
     write: Callable[[Profile, Any, Options], None]
+    instructions: bool = False  # whether it shows the instruction that a frame is at
 
     def default_name(self, pid: int) -> str:
         """Return the generated file name for the profile of process `pid`."""

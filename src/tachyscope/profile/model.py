@@ -26,10 +26,21 @@ class Function:
 
 
 @dataclass(frozen=True, slots=True)
+class Instruction:
+    """A bytecode instruction: at which byte `offset` of its function's bytecode, its `name` as the interpreter had
+    specialised it (3.11+: `BINARY_OP_ADD_INT`), and that of its `base` form (`BINARY_OP`; else the same)."""
+
+    offset: int
+    name: str
+    base: str
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """A function at one of its lines. Lines are 1-based; 0 means that the target has no line for the instruction.
 
     Columns are 0-based UTF-8 byte offsets, -1 where the target does not record them (below 3.11, or stripped).
+    `instruction` is there if instructions were asked for, unless it could not be told (none had begun yet).
     """
 
     function: Function
@@ -37,6 +48,7 @@ class Frame:
     end_line: int = 0
     column: int = -1
     end_column: int = -1
+    instruction: Instruction | None = None
 
 
 @dataclass(frozen=True, slots=True)
