@@ -18,13 +18,13 @@ from tachyscope._core.memory import Reader
 from tachyscope._core.sampler import TARGET_DENIED, TARGET_FAULTS, TARGET_GONE, THREADS_NEW, Sampler
 from tachyscope.errors import CorruptTarget, NotPython, TachyscopeError, TargetGone, TargetNotFound, UnsupportedPython
 from tachyscope.target import process, runtime
+from tachyscope.target.opcodes import opcodes_of
 
 if TYPE_CHECKING:
     from tachyscope._core.counts import ThreadCounts
     from tachyscope.profile.builder import Harvest
     from tachyscope.profile.model import Accuracy, Profile, ThreadInfo
     from tachyscope.roster import Roster
-    from tachyscope.target.opcodes import Opcodes
 
 SLICE_NS = 50_000_000
 """The core samples this long at a stretch; then signals are handled and the target is looked at."""
@@ -180,7 +180,7 @@ class Recorder:
             raise UnsupportedPython(
                 f"process {self.pid} runs a free-threaded Python, which has no GIL", "use another --mode"
             )
-        table = self._opcodes()
+        table = opcodes_of(self._runtime.version)
         sampler = Sampler(
             self.pid,
             self._runtime.layout,
@@ -192,7 +192,9 @@ class Recorder:
             mode=self.sampling.mode.value,
             gc=self.sampling.gc,
             native=self.sampling.native,
-            caches=table.caches if table is not None else b"",
+            caches=table.caches if self.sampling.opcodes else b"",
+            calls=table.calls,
+            call_back=table.call_back if self._runtime.version == (3, 12) else 0,
         )
         if self.sampling.all_threads:
             from tachyscope.roster import Roster
@@ -201,14 +203,6 @@ class Recorder:
         else:
             self._watch(sampler, [(thread, process.open_stat(self.pid))])
         return sampler
-
-    def _opcodes(self) -> Opcodes | None:
-        """Return the target's instructions, if they are wanted."""
-        if not self.sampling.opcodes or self._runtime is None:
-            return None
-        from tachyscope.target.opcodes import opcodes_of
-
-        return opcodes_of(self._runtime.version)
 
     def _watch(self, sampler: Sampler, found: Iterable[tuple[int, int]]) -> None:
         """Let the core look at what threads do."""
@@ -316,8 +310,9 @@ class Recorder:
             self._totals[name] += counters[name]
         self._sampled_ns += max(counters["last_ns"] - counters["start_ns"], 0)
         threads = [(self._thread_info(each), each["counts"]) for each in sampler.threads() if each["seen"]]
-        table = self._opcodes()
-        opcodes, instructions = (sampler.opcodes(), table.names) if table is not None else (b"", {})
+        opcodes, instructions = b"", {}
+        if self.sampling.opcodes:
+            opcodes, instructions = sampler.opcodes(), opcodes_of(self._runtime.version).names
         self._harvests.append(
             Harvest(sampler.codes(), sampler.nodes(), self._runtime.version, threads, opcodes, instructions)
         )

@@ -1,6 +1,8 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from tachyscope._core.codes cimport CodeTable
+from tachyscope._core.layout cimport Layout
+from tachyscope._core.memory cimport Memory
 from tachyscope._core.regions cimport ThreadReader
 from tachyscope._core.stacks cimport Tree
 
@@ -9,6 +11,8 @@ cdef struct Belief:
     Tree calls              # (node of the caller, code of the callee) pairs that were seen, with how often
     Tree *tree
     CodeTable *codes
+    Memory *memory
+    Layout *layout
     ThreadReader *reader    # of the thread that is sampled now
     bint heap               # frames are objects on the heap, to 3.10
 

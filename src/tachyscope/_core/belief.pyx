@@ -5,16 +5,22 @@ A stack is counted only where each of its calls was shown beyond doubt before, u
 repeat, so this costs some samples at the beginning and nothing in the long run.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.string cimport memcpy
 
-from tachyscope._core.codes cimport CodeTable
-from tachyscope._core.stacks cimport Tree, tree_child, tree_clear, tree_find, tree_init
+from tachyscope._core.codes cimport CODE_FIRST, CodeTable
+from tachyscope._core.memory cimport memory_read
+from tachyscope._core.stacks cimport Node, Tree, offset_at, opcode_at, tree_child, tree_clear, tree_find, tree_init
 
 
 cdef enum:
     YOUNG_NS = 20000000        # a code object that was seen first less than this ago may be gone soon
     STRICTLY = 0               # instead of an offset, in `calls`
     LOOSELY = 1
+    ASKED = 2
+    CERTAIN = 3                # times that are enough for any call
+    CALL_BYTES = 8             # of a call and its cache: instruction, counter, version of the function
+    CALL_VERSION = 4           # where that is
     USUAL = 8                  # times that a call which no strict read shows has to be seen
     USUAL_PART = 4             # and it has to be one of so many of its caller or callee
     RECURSION = 16             # functions in a circle that are recognised as such
@@ -48,6 +54,38 @@ cdef bint _is_usual(Belief *belief, uint32_t parent, uint32_t code) noexcept nog
     return USUAL_PART * times >= belief.codes.codes[code].calls
 
 
+cdef bint _is_proved(Belief *belief, uint32_t parent, uint32_t code) noexcept nogil:
+    """Whether the caller's instruction is a call that is specialised for this very function: its cache has the
+    function's version, which is that of its code object (3.12+)."""
+    cdef Node *caller = &belief.tree.nodes[parent]
+    cdef CodeTable *codes = belief.codes
+    cdef uintptr_t at = codes.codes[caller.code].bytecode + offset_at(caller.place)
+    cdef uint32_t version, cached
+    cdef char call[CALL_BYTES]
+    if parent == 0 or caller.code < CODE_FIRST or belief.layout.code_version < 0:
+        return False
+    at -= codes.call_back if opcode_at(caller.place) == 0 else 0
+    memcpy(&version, codes.codes[code].identity + belief.layout.code_version - codes.identity_start, sizeof(version))
+    if version == 0 or memory_read(belief.memory, at, call, CALL_BYTES) != CALL_BYTES or not codes.calls[<uint8_t>call[0]]:
+        return False
+    memcpy(&cached, call + CALL_VERSION, sizeof(cached))
+    return cached == version
+
+
+cdef bint _is_shown(Belief *belief, uint32_t parent, uint32_t code) noexcept nogil:
+    """Whether a call that no strict read shows is believed all the same. The proof costs a read: it is asked for the
+    first time, the second, the fourth, and so on."""
+    cdef uint32_t call
+    if calls_may_be_short(belief) and _is_usual(belief, parent, code):
+        return True
+    call = tree_child(&belief.calls, parent, code, ASKED)
+    belief.calls.counts[call] += 1
+    if belief.calls.counts[call] & (belief.calls.counts[call] - 1) or not _is_proved(belief, parent, code):
+        return False
+    belief.calls.counts[tree_child(&belief.calls, parent, code, STRICTLY)] = CERTAIN
+    return True
+
+
 cdef bint _believe(Belief *belief, uint32_t parent, uint32_t code, uint64_t now, bint *sure) noexcept nogil:
     """Whether `code` may be called from `parent`: strict reads have to show it, twice, or once if it is new, as it may
     be gone the next time. False if it was not shown before and this read was not strict either; `sure` is cleared if
@@ -61,7 +99,7 @@ cdef bint _believe(Belief *belief, uint32_t parent, uint32_t code, uint64_t now,
     if call and belief.calls.counts[call] >= needed:
         return True
     if not belief.reader.agreed or (recursive and not belief.reader.stayed):
-        return calls_may_be_short(belief) and parent != 0 and not recursive and _is_usual(belief, parent, code)
+        return parent != 0 and not recursive and _is_shown(belief, parent, code)
     call = tree_child(&belief.calls, parent, code, STRICTLY)
     belief.calls.counts[call] += 1
     if belief.calls.counts[call] < needed:

@@ -14,6 +14,9 @@ cdef enum:
     NATIVE_ADDRESS = 1  # no object can be there: in place of a code object, for C code between two frames
 
 cdef enum:
+    FOUND = 16
+
+cdef enum:
     COPIED = 0          # copied, or found unchanged
     CHANGED = 1         # the address holds another code object now, or something that is none
     UNREADABLE = 2      # the memory could not be read
@@ -58,11 +61,15 @@ cdef struct CodeTable:
     uint64_t reused_ns      # when an address was last found to hold another object, 0 = never
     uint8_t caches[256]     # how many units of inline cache follow each instruction
     bint with_caches        # whether that is known, and instructions are wanted
+    uint8_t calls[256]      # 1: the version of the function that it calls is in this instruction's cache
+    int32_t call_back       # bytes from the instruction of a call to where a frame in it says to be
+    uint32_t found[FOUND]   # ids that were found by an instruction, the last one first
 
 
 cdef int codes_init(CodeTable *table, Layout *layout) noexcept nogil
 cdef void codes_clear(CodeTable *table) noexcept nogil
 cdef uint32_t codes_find(CodeTable *table, uintptr_t address) noexcept nogil
+cdef uint32_t codes_find_by_instr(CodeTable *table, Layout *layout, uintptr_t instr) noexcept nogil
 cdef uint32_t codes_add(CodeTable *table, Memory *memory, Layout *layout, uintptr_t address) noexcept nogil
 cdef int codes_validate(CodeTable *table, Memory *memory, Layout *layout,
                         uint32_t *ids, size_t count) noexcept nogil

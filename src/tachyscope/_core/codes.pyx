@@ -8,7 +8,7 @@ first line, from 3.12 on its unique version, and the hash of its name (names are
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memset, strlen
+from libc.string cimport memcmp, memcpy, memmove, memset, strlen
 
 from tachyscope._core.frames cimport int32_at, word_at
 from tachyscope._core.layout cimport Layout
@@ -24,6 +24,7 @@ cdef enum:
     UNITS_MAX = 1 << 20       # 2-byte units of bytecode that are looked at for instructions
     HEADER_MAX = 128
     VALIDATE_MAX = 256        # code objects validated in one call
+    SCANNED = 1024            # code objects that are searched for an instruction, at most
 
 
 cdef inline uint32_t _slot(CodeTable *table, uintptr_t address) noexcept nogil:
@@ -108,6 +109,31 @@ cdef uint32_t codes_find(CodeTable *table, uintptr_t address) noexcept nogil:
         if table.codes[code_id].address == address:
             return code_id if table.codes[code_id].alive else <uint32_t>NO_CODE
         slot = (slot + 1) & (table.slot_count - 1)
+
+
+cdef inline bint _has_instr(Code *code, Layout *layout, uintptr_t instr) noexcept nogil:
+    cdef uintptr_t start = code.address + layout.code_instructions
+    return code.alive and start <= instr < start + <uintptr_t>code.length
+
+
+cdef uint32_t codes_find_by_instr(CodeTable *table, Layout *layout, uintptr_t instr) noexcept nogil:
+    """The code object whose bytecode an instruction is in, among those found so lately and the last ones copied;
+    NO_CODE if it is in none of them."""
+    cdef uint32_t code_id = NO_CODE, place, i
+    for place in range(FOUND):
+        if CODE_FIRST <= table.found[place] < table.count and _has_instr(&table.codes[table.found[place]], layout, instr):
+            code_id = table.found[place]
+            break
+    else:
+        place = FOUND - 1
+        for i in range(table.count - CODE_FIRST if table.count - CODE_FIRST < SCANNED else SCANNED):
+            if _has_instr(&table.codes[table.count - 1 - i], layout, instr):
+                code_id = table.count - 1 - i
+                break
+    if code_id != NO_CODE:
+        memmove(&table.found[1], &table.found[0], place * sizeof(uint32_t))
+        table.found[0] = code_id
+    return code_id
 
 
 cdef void _put(CodeTable *table, uint32_t code_id) noexcept nogil:

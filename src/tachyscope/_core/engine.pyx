@@ -11,16 +11,16 @@ from libc.string cimport memcpy, memset
 from tachyscope._core.belief cimport belief_child, belief_clear, belief_count, belief_init, calls_may_be_short
 from tachyscope._core.codes cimport (
     CHANGED, CODE_FIRST, COPIED, NO_CODE, UNREADABLE, Code,
-    codes_add, codes_clear, codes_find, codes_init, codes_validate,
+    codes_add, codes_clear, codes_find, codes_find_by_instr, codes_init, codes_validate,
 )
 from tachyscope._core.regions cimport (
-    DENIED, FAULT, GONE, INNER, MISSED, SAMPLED, TORN, UNLINKED, Walked,
+    DENIED, FAULT, GONE, INNER, MISSED, SAMPLED, TORN, UNLINKED, ThreadReader, Walked,
     reader_accept, reader_be_strict, reader_clear, reader_forget, reader_init, reader_is_linked, reader_learn, reader_read,
     reader_state,
 )
 from tachyscope._core.memory cimport iovec, memory_readv
-from tachyscope._core.stacks cimport place_of, tree_child, tree_clear, tree_init
-from tachyscope._core.unwinder cimport reader_walk
+from tachyscope._core.stacks cimport offset_at, place_of, tree_child, tree_clear, tree_init
+from tachyscope._core.unwinder cimport reader_walk, reader_walk_copy
 
 
 cdef enum:
@@ -37,6 +37,7 @@ cdef enum:
     HOLD_ALWAYS = 16               # ... or any stack
     COUNTS_FIRST = 64              # slots
     OPCODES = 128                  # read in one call
+    MOVED = 2                      # callers of a function that is over which may have gone on since
 
 
 # Frames that were certain in a read, innermost first.
@@ -52,6 +53,7 @@ cdef int engine_init(Engine *engine) noexcept nogil:
     """Get ready, with `memory`, `layout` and `interval_ns` filled in; -1 if there is no memory for it."""
     if codes_init(&engine.codes, &engine.layout) < 0 or tree_init(&engine.tree) < 0:
         return -1
+    engine.belief.memory, engine.belief.layout = &engine.memory, &engine.layout
     return belief_init(&engine.belief, &engine.tree, &engine.codes, engine.layout.frame_owner < 0)
 
 
@@ -351,14 +353,75 @@ cdef inline bint _is_the_same(Engine *engine, Thread *thread) noexcept nogil:
         &thread.reader, &engine.layout, engine.layout.thread_unique_id) == thread.unique_id
 
 
+cdef bint _name_left(Engine *engine, Thread *thread) noexcept nogil:
+    """The frame that was current when the read began may have been left before it was copied, and have lost its code
+    object. Its last instruction says which one that was; false if it is of none that is known."""
+    cdef ThreadReader *reader = &thread.reader
+    cdef uint32_t code_id
+    if reader.inner_count == 0 or reader.inner[0].code:
+        return True
+    code_id = codes_find_by_instr(&engine.codes, &engine.layout, <uintptr_t>reader.inner[0].instr)
+    reader.agreed = False
+    if code_id == NO_CODE:
+        reader.inner_count = 0
+        return False
+    reader.inner[0].code = engine.codes.codes[code_id].address
+    if reader.depth:
+        reader.frames[0].code = reader.inner[0].code
+    return True
+
+
+cdef bint _is_called_from(Engine *engine, Thread *thread, uint32_t node) noexcept nogil:
+    """Whether the frames below the innermost one are those of a node, but for where its next callers are in their code;
+    of a function that calls itself even that."""
+    cdef uint32_t i, code_id
+    cdef Walked *walked
+    for i in range(1, thread.reader.depth):
+        walked = &thread.reader.frames[i]
+        code_id = codes_find(&engine.codes, walked.code)
+        if code_id == NO_CODE or (node == 0 and not engine.codes.codes[code_id].hidden):
+            return False
+        if engine.codes.codes[code_id].hidden:
+            continue
+        if engine.tree.nodes[node].code != code_id:
+            return False
+        if (i > MOVED or walked.code == thread.reader.frames[0].code) and offset_at(engine.tree.nodes[node].place) != offset_at(
+                _place(engine, code_id, _offset(engine, code_id, walked.instr), 0)):
+            return False
+        node = engine.tree.nodes[node].parent
+    return node == 0
+
+
+cdef int _intern_left(Engine *engine, Thread *thread, uint64_t now, uint32_t *node) noexcept nogil:
+    """The function that was current first was over when its stack was copied. It is believed as it lies there, or
+    else, if its caller is at another place by now, with the stack that it had the last time. If it has not been seen
+    before, the sample is about the moment of the copy."""
+    cdef ThreadReader *reader = &thread.reader
+    cdef Held held
+    cdef uint32_t code_id = codes_find(&engine.codes, reader.frames[0].code), parent
+    cdef int outcome
+    if _intern(engine, thread, now, node) == SAMPLED:
+        return SAMPLED
+    held.count, held.frames[0], held.read_ns = 1, reader.frames[0], now
+    if code_id != NO_CODE:
+        parent = engine.codes.codes[code_id].last_parent
+        if parent and _is_called_from(engine, thread, parent):
+            if _recall(engine, thread, &held, now, node) == SAMPLED:
+                return SAMPLED
+    outcome = reader_walk_copy(reader, &engine.layout)
+    return _intern(engine, thread, now, node) if outcome == SAMPLED else outcome
+
+
 cdef int _attempt(Engine *engine, Thread *thread, bint is_read, uint32_t *node) noexcept nogil:
     cdef int outcome = SAMPLED if is_read else reader_read(&thread.reader, &engine.memory, &engine.layout)
     if outcome == SAMPLED and not (reader_is_linked(&thread.reader) and _is_the_same(engine, thread)):
         return UNLINKED
     if outcome == SAMPLED:
         outcome = reader_walk(&thread.reader, &engine.layout)
+        if not _name_left(engine, thread) and outcome == SAMPLED:
+            outcome = TORN
     if outcome == SAMPLED:
-        outcome = _intern(engine, thread, thread.reader.read_ns, node)
+        outcome = (_intern_left if thread.reader.left else _intern)(engine, thread, thread.reader.read_ns, node)
     if outcome == TORN:
         engine.counters.torn += 1
     elif outcome == MISSED:
@@ -379,7 +442,8 @@ cdef int _persist(Engine *engine, Thread *thread, bint is_read, uint32_t *node) 
     cdef uint32_t attempt, faults = 0
     cdef int outcome = FAULT
     cdef bint moved = False
-    cdef uint32_t hold = HOLD_ALWAYS if calls_may_be_short(&engine.belief) else HOLD
+    cdef bint brief = calls_may_be_short(&engine.belief) or engine.layout.frame_stack_top_kind < 0
+    cdef uint32_t hold = HOLD_ALWAYS if brief else HOLD
     cdef Held held
     held.count = 0
     for attempt in range(ATTEMPTS):
@@ -391,7 +455,7 @@ cdef int _persist(Engine *engine, Thread *thread, bint is_read, uint32_t *node) 
         if outcome == GONE or outcome == DENIED or outcome == UNLINKED or faults == FAULTS_MAX:
             break
         if outcome == SAMPLED and (held.count == 0 or _is_of(engine, node[0], &held) or attempt >= hold):
-            if node[0] and (thread.reader.scattered.count or engine.layout.frame_stack_top_kind < 0):
+            if node[0] and (thread.reader.scattered.count or engine.layout.frame_stack_top_kind < 0 or thread.reader.left):
                 _remember(engine, thread, node[0])
             break
         thread.reader.agreed = False

@@ -82,6 +82,7 @@ cdef struct ThreadReader:
     uint64_t seen                   # hash of that stack
     uint8_t unlinked                # the walk ended at a frame that is not the outermost one
     uint8_t running                 # a frame of the innermost segment said that it runs
+    uint8_t left                    # the frame that was current before the copy does not run in it, but was walked from
     uintptr_t missing               # the frame that MISSED is about, and the one that it called
     uintptr_t missing_callee
     uintptr_t base_entry            # the entry frame below everything, and the frame that it called: read once,

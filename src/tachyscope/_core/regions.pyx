@@ -96,19 +96,20 @@ cdef inline int32_t _cframe_start(Layout *layout) noexcept nogil:
 
 cdef void _expect_words(ThreadReader *reader, Layout *layout) noexcept nogil:
     """One reading of the current frame, through the cframe where there is one (3.11, 3.12); the first one with what
-    else the thread state says."""
+    else the thread state says. The cframes come first: the program waits when it writes to the thread state after
+    that was read, which it does with every call."""
     cdef int32_t word = layout.thread_frame if layout.thread_cframe < 0 else layout.thread_cframe
     cdef int i
+    reader.cframes_offset[reader.readings] = reader.buffer_size
+    for i in range(CFRAMES if layout.thread_cframe >= 0 else 0):
+        if reader.cframes[i]:
+            _expect(reader, reader.cframes[i] + _cframe_start(layout), CFRAME_WORDS)
     if reader.readings == 0:
         reader.state_offset = _expect(reader, reader.address + layout.state_start, layout.state_end - layout.state_start)
         reader.words_offset[0] = reader.state_offset + (word - layout.state_start)
     else:
         reader.words_offset[reader.readings] = _expect(reader, reader.address + word, 8)
-    reader.cframes_offset[reader.readings] = reader.buffer_size
     reader.readings += 1
-    for i in range(CFRAMES if layout.thread_cframe >= 0 else 0):
-        if reader.cframes[i]:
-            _expect(reader, reader.cframes[i] + _cframe_start(layout), CFRAME_WORDS)
 
 
 cdef int _reserve_ranges(ThreadReader *reader) noexcept nogil:

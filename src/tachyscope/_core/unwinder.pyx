@@ -24,7 +24,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
 
 from tachyscope._core.codes cimport NATIVE_ADDRESS
-from tachyscope._core.frames cimport code_of, instr_of, is_entry, previous_of, running, word_at
+from tachyscope._core.frames cimport INSTR_POINTER, code_of, instr_of, is_entry, previous_of, running, word_at
 from tachyscope._core.layout cimport Layout
 from tachyscope._core.regions cimport (
     INNER, LINKS, MISSED, SAMPLED, TORN, Link, Region, ThreadReader, Walked,
@@ -71,6 +71,11 @@ cdef char *_choose(ThreadReader *reader, Layout *layout, char *first, char *seco
     return second if in_second else NULL
 
 
+cdef inline bint _may_be_left(Layout *layout) noexcept nogil:
+    """Whether a frame that was left has lost its code but kept its instruction, by which that can be found (3.14+)."""
+    return layout.frame_stack_top_kind < 0 and layout.frame_instr_kind == INSTR_POINTER
+
+
 cdef inline int _push(ThreadReader *reader, Layout *layout, uintptr_t address, char *frame) noexcept nogil:
     cdef Walked *walked
     if reader.depth == reader.frame_capacity and reader_grow_frames(reader) < 0:
@@ -80,6 +85,8 @@ cdef inline int _push(ThreadReader *reader, Layout *layout, uintptr_t address, c
     walked.code = code_of(layout, frame)
     walked.instr = instr_of(layout, frame)
     reader.depth += 1
+    if walked.code == 0 and reader.depth == 1 and _may_be_left(layout):
+        return 0
     return 0 if walked.code else -1
 
 
@@ -166,12 +173,12 @@ cdef int _walk_from(ThreadReader *reader, Layout *layout, uintptr_t top) noexcep
                 return TORN
             from_c = False
             reader.generators = reader.generators or <uint8_t>frame[layout.frame_owner] == GENERATOR_OWNER
-            if innermost and on_stack and running(layout, frame):
+            if innermost and on_stack and not reader.left and running(layout, frame):
                 if stack_runs:
                     return TORN
                 stack_runs = reader.running = True
                 reader.depth = 0  # frames further in had been left, or not yet entered, at the instant of the copy
-            elif reader.depth == 0 and not known and running(layout, frame):
+            elif reader.depth == 0 and not known and not reader.left and running(layout, frame):
                 reader.running = True
             if _push(reader, layout, address, frame) < 0:
                 return TORN
@@ -444,13 +451,29 @@ cdef int _walk_unmarked(ThreadReader *reader, Layout *layout, uintptr_t current)
     return outcome
 
 
+cdef bint _walk_left(ThreadReader *reader, Layout *layout, uintptr_t before) noexcept nogil:
+    """Whether the frame that was current before the copy does not run in it: a short function that was over by then, or
+    one that called another since. What lies there and below it is walked, to be believed only if that call is known."""
+    cdef Region *region = region_find(reader, before, layout.frame_size, NULL) if before else NULL
+    cdef char *frame
+    if region == NULL or not region_on_stack(reader, region):
+        return False
+    frame = first_copy(reader, region, before)
+    if running(layout, frame) or is_entry(layout, <uint8_t>frame[layout.frame_owner]):
+        return False
+    reader.left = True
+    if _walk_from(reader, layout, before) == SAMPLED and reader.depth > 1 and reader.frames[0].address == before:
+        reader.inner_count, reader.inner[0], reader.agreed = 1, reader.frames[0], False
+        return True
+    reader.left = False
+    return False
+
+
 cdef int reader_walk(ThreadReader *reader, Layout *layout) noexcept nogil:
     """Turn what was read into `frames`, leaf first; `depth` is 0 if the thread runs no Python."""
     cdef uintptr_t before, after
     cdef char *generator
-    cdef int outcome = TORN
-    cdef bint agreed
-    reader.missing = reader.unlinked = 0
+    reader.missing = reader.unlinked = reader.left = 0
     reader.depth = reader.truncated = reader.running = 0
     reader.inner_count = 0
     if layout.frame_owner < 0:
@@ -467,6 +490,23 @@ cdef int reader_walk(ThreadReader *reader, Layout *layout) noexcept nogil:
         return _walk_generator(reader, layout, before, after, generator)
     if layout.frame_stack_top_kind < 0:
         return _walk_unmarked(reader, layout, before)
+    if _walk_left(reader, layout, before):
+        return SAMPLED
+    return reader_walk_copy(reader, layout)
+
+
+cdef int reader_walk_copy(ThreadReader *reader, Layout *layout) noexcept nogil:
+    """The same for the moment of the copy, where that says which frame runs."""
+    cdef uintptr_t before, after
+    cdef int outcome = TORN
+    cdef bint agreed
+    reader.missing = reader.unlinked = reader.left = 0
+    reader.depth = reader.truncated = reader.running = 0
+    reader.inner_count = 0
+    if not _current_frame(reader, layout, reader.readings - 1, &after):
+        return MISSED
+    if not _current_frame(reader, layout, 0, &before):
+        return MISSED
     if before != after and _walk_callee(reader, layout, before, 0, &outcome):
         reader.agreed = False
         return outcome

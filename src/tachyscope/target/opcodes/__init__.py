@@ -16,6 +16,16 @@ Entry = tuple[str, str, int]
 cache follow it."""
 
 
+VERSIONED_CALLS = {
+    f"CALL_{what}"
+    for what in (
+        "PY_EXACT_ARGS", "PY_GENERAL", "PY_WITH_DEFAULTS", "BOUND_METHOD_EXACT_ARGS", "BOUND_METHOD_GENERAL", "KW_PY",
+        "KW_BOUND_METHOD",
+    )
+}  # fmt: skip
+"""Calls whose cache (`_PyCallCache`) has the version of the function that they call, after a 2-byte counter."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opcodes:
     """The instructions of one version. Numbers that are missing are not in use."""
@@ -26,6 +36,17 @@ class Opcodes:
     def caches(self) -> bytes:
         """For each of the 256 numbers, how many units of inline cache follow."""
         return bytes(self.entries[number][2] if number in self.entries else 0 for number in range(256))
+
+    @property
+    def calls(self) -> bytes:
+        """For each of the 256 numbers, 1 if it is a call whose cache has the version of the function."""
+        return bytes(number in self.entries and self.entries[number][0] in VERSIONED_CALLS for number in range(256))
+
+    @property
+    def call_back(self) -> int:
+        """How many bytes before the place where a frame in such a call says to be the call begins: 3.12 points at the
+        last unit of its cache, later versions at the call itself."""
+        return 2 * max(units for name, _, units in self.entries.values() if name in VERSIONED_CALLS)
 
     @property
     def names(self) -> dict[int, tuple[str, str]]:
