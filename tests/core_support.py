@@ -23,6 +23,7 @@ from tachyscope._core.memory import Reader
 from tachyscope._core.sampler import SLICE_OVER, Sampler
 from tachyscope.profile.locations import CodeLines, TableKind
 from tachyscope.target import runtime
+from tachyscope.target.opcodes import opcodes_of
 from tachyscope.target.runtime import Runtime
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -53,7 +54,8 @@ class Attached:
 
     def sampler(self, **options: Any) -> Sampler:
         """Return a new sampler, by default as fast as it can."""
-        options = {"interval_ns": 1, **options}
+        table = opcodes_of(self.runtime.version)
+        options = {"interval_ns": 1, "calls": table.calls, "call_back": table.call_back, **options}
         return Sampler(self.runtime.pid, self.runtime.layout, self.thread, **options)
 
     def reference_stack(self, max_depth: int = reference.MAX_DEPTH) -> Stack:

@@ -194,7 +194,7 @@ class Recorder:
             native=self.sampling.native,
             caches=table.caches if self.sampling.opcodes else b"",
             calls=table.calls,
-            call_back=table.call_back if self._runtime.version == (3, 12) else 0,
+            call_back=table.call_back,
         )
         if self.sampling.all_threads:
             from tachyscope.roster import Roster

@@ -29,7 +29,8 @@ class Sampler:
     with a frame for the collector; `native`: with one for C code between two frames (3.11+). `max_depth` innermost
     frames of a stack are kept. `memory_fd` is a descriptor of /proc/PID/mem where the system call cannot be used, else
     -1. `caches`, 256 bytes, says how many units of inline cache follow each instruction: then the one that every frame
-    is at is recorded. `record` keeps order and times of the samples of the first thread. `bare` lets only the clock
+    is at is recorded. `calls`, 256 bytes, marks the call instructions that have the version of the called function in
+    their cache, 4 bytes on; a frame in such a call says to be `call_back` bytes further. `record` keeps order and times of the samples of the first thread. `bare` lets only the clock
     run.
     """
 
@@ -50,6 +51,8 @@ class Sampler:
         gc: bool = True,
         native: bool = False,
         caches: bytes = b"",
+        calls: bytes = b"",
+        call_back: int = 0,
     ) -> Sampler: ...
     def run(self, until_ns: int) -> int:
         """Sample until `until_ns` (as `time.monotonic_ns`); return why it ended, SLICE_OVER or another."""

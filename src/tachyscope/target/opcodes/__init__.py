@@ -31,6 +31,8 @@ class Opcodes:
     """The instructions of one version. Numbers that are missing are not in use."""
 
     entries: Mapping[int, Entry]
+    in_call_at_end: bool
+    """Whether a frame in a call says to be at the last unit of its cache (3.11, 3.12), not at the call itself."""
 
     @property
     def caches(self) -> bytes:
@@ -44,9 +46,9 @@ class Opcodes:
 
     @property
     def call_back(self) -> int:
-        """How many bytes before the place where a frame in such a call says to be the call begins: 3.12 points at the
-        last unit of its cache, later versions at the call itself."""
-        return 2 * max(units for name, _, units in self.entries.values() if name in VERSIONED_CALLS)
+        """How many bytes before the place where a frame in such a call says to be the call begins."""
+        units = [units for name, _, units in self.entries.values() if name in VERSIONED_CALLS]
+        return 2 * max(units) if units and self.in_call_at_end else 0
 
     @property
     def names(self) -> dict[int, tuple[str, str]]:
@@ -57,4 +59,5 @@ class Opcodes:
 @cache
 def opcodes_of(version: tuple[int, int]) -> Opcodes:
     """Return the instructions of a version (major, minor) that there is a layout for."""
-    return Opcodes(import_module(f"{__name__}.v{version[0]}{version[1]}").INSTRUCTIONS)
+    table = import_module(f"{__name__}.v{version[0]}{version[1]}")
+    return Opcodes(table.INSTRUCTIONS, version < (3, 13))
