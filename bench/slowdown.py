@@ -87,7 +87,7 @@ def _row_as_many(target: Target, peer: Profiler, options: Options) -> Row:
 
 
 def benchmark(options: Options) -> Report:
-    """Both rates, and the one that the standard library's profiler reaches; the standard library's profiler beside us on its own version."""
+    """Both rates, and the one that the standard library's profiler reaches; that one beside us on its own version."""
     report = Report()
     with running(interpreter(options.python or "3.13"), "busy", "25") as target:
         pyspy = available(report.notes, PySpy)

@@ -695,6 +695,8 @@ OPTIONS = {
         "--mode",
         "--native",
         "--no-gc",
+        "--opcodes",
+        "--blocking",
         "--realtime-stats",
         "--subprocesses",
         "--merge-subprocesses",

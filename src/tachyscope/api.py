@@ -68,6 +68,7 @@ def attach(
     gc: bool = True,
     native: bool = False,
     opcodes: bool = False,
+    blocking: bool = False,
 ) -> Session:
     """Return a session for the running process `pid`, to be sampled every `interval_us` microseconds.
 
@@ -75,11 +76,14 @@ def attach(
     those of threads on a CPU ("cpu"), that hold the GIL ("gil"), or with an exception that is being raised or handled
     ("exception"). With `gc` a thread that collects garbage has a frame `<GC>`, with `native` C code that Python
     calls and that calls Python has a frame `<native>` (targets from 3.11 on). With `opcodes` every frame tells its
-    bytecode instruction.
+    bytecode instruction. With `blocking` the thread that has the GIL is stopped by ptrace while a sample is read.
 
-    Raises `TargetNotFound`, `PermissionDenied`, `NotPython`, `UnsupportedPython` or `CorruptTarget`.
+    Raises `TargetNotFound`, `PermissionDenied`, `NotPython`, `UnsupportedPython` or `CorruptTarget`; with `blocking`
+    the session's `sample` raises `PermissionDenied`, too.
     """
-    recorder = Recorder(pid, _sampling(interval_us, all_threads, mode, gc, native, opcodes))
+    recorder = Recorder(
+        pid, Sampling(_interval_ns(interval_us), all_threads, _mode(mode), gc, native, opcodes, blocking)
+    )
     recorder.attach()
     return Session(recorder)
 
@@ -93,6 +97,7 @@ def launch(
     gc: bool = True,
     native: bool = False,
     opcodes: bool = False,
+    blocking: bool = False,
 ) -> Session:
     """Start `command`, which runs Python, and return a session for it once its interpreter can be read.
 
@@ -102,7 +107,7 @@ def launch(
     """
     if isinstance(command, str) or not command:
         raise UsageError("launch needs a command as a list of words", 'for example ["python", "app.py"]')
-    sampling = _sampling(interval_us, all_threads, mode, gc, native, opcodes)
+    sampling = Sampling(_interval_ns(interval_us), all_threads, _mode(mode), gc, native, opcodes, blocking)
     process = _launch.start(list(command))
     recorder = Recorder(process.pid, sampling)
     session = Session(recorder, process)
@@ -131,10 +136,10 @@ def export(profile: Profile, name: str, path: str | Path, **options: object) -> 
     write_whole(Path(path), render(exporter, profile, chosen))
 
 
-def _sampling(interval_us: float, all_threads: bool, mode: str, gc: bool, native: bool, opcodes: bool) -> Sampling:
-    if mode.upper() not in Mode.__members__:
-        raise UsageError(f"no mode {mode!r}", f"there are {', '.join(Mode.__members__).lower()}")
-    return Sampling(_interval_ns(interval_us), all_threads, Mode[mode.upper()], gc, native, opcodes)
+def _mode(name: str) -> Mode:
+    if name.upper() not in Mode.__members__:
+        raise UsageError(f"no mode {name!r}", f"there are {', '.join(Mode.__members__).lower()}")
+    return Mode[name.upper()]
 
 
 def _interval_ns(interval_us: float) -> int:

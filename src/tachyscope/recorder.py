@@ -15,7 +15,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from tachyscope._core.memory import Reader
-from tachyscope._core.sampler import TARGET_DENIED, TARGET_FAULTS, TARGET_GONE, THREADS_NEW, Sampler
+from tachyscope._core.sampler import TARGET_DENIED, TARGET_FAULTS, TARGET_GONE, TARGET_UNSTOPPABLE, THREADS_NEW, Sampler
 from tachyscope.errors import CorruptTarget, NotPython, TachyscopeError, TargetGone, TargetNotFound, UnsupportedPython
 from tachyscope.target import process, runtime
 from tachyscope.target.opcodes import opcodes_of
@@ -23,7 +23,7 @@ from tachyscope.target.opcodes import opcodes_of
 if TYPE_CHECKING:
     from tachyscope._core.counts import ThreadCounts
     from tachyscope.profile.builder import Harvest
-    from tachyscope.profile.model import Accuracy, Profile, ThreadInfo
+    from tachyscope.profile.model import Accuracy, Pauses, Profile, ThreadInfo
     from tachyscope.roster import Roster
 
 SLICE_NS = 50_000_000
@@ -62,6 +62,7 @@ class Sampling:
     gc: bool = True
     native: bool = False  # `<native>` frames
     opcodes: bool = False  # the instruction that each frame is at
+    blocking: bool = False  # whoever has the GIL is stopped while a sample is read
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ class Recorder:
         self._roster: Roster | None = None  # with all threads only
         self._harvests: list[Harvest] = []
         self._totals = dict.fromkeys(_COUNTED, 0)
+        self._pauses: list[Pauses] = []
         self._sampled_ns = 0
         self._cpu_s = 0.0
         self._compared_ns = self._looked_ns = 0
@@ -195,19 +197,20 @@ class Recorder:
             caches=table.caches if self.sampling.opcodes else b"",
             calls=table.calls,
             call_back=table.call_back,
+            blocking=self.sampling.blocking,
         )
         if self.sampling.all_threads:
             from tachyscope.roster import Roster
 
             self._roster = Roster(self._runtime, self._reader)
         else:
-            self._watch(sampler, [(thread, process.open_stat(self.pid))])
+            self._watch(sampler, [(thread, process.open_stat(self.pid), self.pid)])
         return sampler
 
-    def _watch(self, sampler: Sampler, found: Iterable[tuple[int, int]]) -> None:
+    def _watch(self, sampler: Sampler, found: Iterable[tuple[int, int, int]]) -> None:
         """Let the core look at what threads do."""
-        for address, descriptor in found:
-            if not sampler.watch_thread(address, descriptor):
+        for address, descriptor, tid in found:
+            if not sampler.watch_thread(address, descriptor, tid) and descriptor >= 0:
                 os.close(descriptor)
 
     # ---- sampling ----
@@ -242,6 +245,8 @@ class Recorder:
         reason = self._sampler.run(until_ns if end_ns is None else min(until_ns, end_ns))
         if reason in (TARGET_GONE, TARGET_DENIED):
             return False
+        if reason == TARGET_UNSTOPPABLE:
+            raise process.unstoppable(self.pid, self._sampler.stop_refused)
         if reason == TARGET_FAULTS and not self._is_same():
             self._sampler.forgive_faults()
             return False
@@ -302,12 +307,16 @@ class Recorder:
         if self._sampler is None or self._runtime is None:
             return
         from tachyscope.profile.builder import Harvest
+        from tachyscope.profile.model import Pauses
 
         if self._roster is not None:
             self._roster.close()
         sampler, counters = self._sampler, self._sampler.counters
         for name in self._totals:
             self._totals[name] += counters[name]
+        if self.sampling.blocking:
+            count, total_ns, half_ns, most_ns, spared = sampler.pauses
+            self._pauses.append(Pauses(count, total_ns / 1e9, half_ns / 1e3, most_ns / 1e3, spared))
         self._sampled_ns += max(counters["last_ns"] - counters["start_ns"], 0)
         threads = [(self._thread_info(each), each["counts"]) for each in sampler.threads() if each["seen"]]
         opcodes, instructions = b"", {}
@@ -343,7 +352,7 @@ class Recorder:
 
     def accuracy(self) -> Accuracy:
         """Return how well the sampling went; complete after `sample` has returned."""
-        from tachyscope.profile.model import Accuracy
+        from tachyscope.profile.model import Accuracy, Pauses
 
         totals = self._totals
         return Accuracy(
@@ -358,6 +367,7 @@ class Recorder:
             recalled=totals["recalled"],
             left_out=totals["left_out"],
             profiler_cpu_s=self._cpu_s,
+            pauses=sum(self._pauses, Pauses()),
         )
 
     def profile(self) -> Profile:

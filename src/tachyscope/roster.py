@@ -48,7 +48,7 @@ class Roster:
         self._known: dict[Key, Known] = {}
         self._lock = threading.Lock()
         self._arrivals: queue.SimpleQueue[list[Arrival] | None] = queue.SimpleQueue()
-        self._settled: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
+        self._settled: queue.SimpleQueue[tuple[int, int, int]] = queue.SimpleQueue()
         self._worker: threading.Thread | None = None
 
     def arrive(self, arrivals: list[Arrival]) -> None:
@@ -58,8 +58,9 @@ class Roster:
             self._worker.start()
         self._arrivals.put(arrivals)
 
-    def settled(self) -> Iterable[tuple[int, int]]:
-        """Yield (address of a thread state, descriptor of its /proc/PID/task/TID/stat) for those found since."""
+    def settled(self) -> Iterable[tuple[int, int, int]]:
+        """Yield (address of a thread state, descriptor of its /proc/PID/task/TID/stat or -1, its kernel id as we see
+        it) for those found since."""
         with suppress(queue.Empty):
             while True:
                 yield self._settled.get_nowait()
@@ -75,8 +76,9 @@ class Roster:
             self._arrivals.put(None)
             self._worker.join()
             self._worker = None
-        for _, descriptor in self.settled():
-            os.close(descriptor)
+        for _, descriptor, _ in self.settled():
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def _work(self) -> None:
         over = False
@@ -112,10 +114,10 @@ class Roster:
     def _offer(self, address: int, tid: int) -> None:
         with suppress(TachyscopeError):
             descriptor = process.open_stat(self._runtime.pid, tid)
-            if descriptor < MAX_DESCRIPTOR:
-                self._settled.put((address, descriptor))
-            else:
+            if descriptor >= MAX_DESCRIPTOR:
                 os.close(descriptor)
+                descriptor = -1
+            self._settled.put((address, descriptor, tid))
 
     def _name(self) -> None:
         names: dict[int, str] = {}

@@ -38,6 +38,7 @@ cdef struct Member:
     uintptr_t address
     uint64_t unique_id, ident, native_id
     uint32_t interp
+    int tid                     # kernel id as we see it, 0: not known yet
     int stat                    # descriptor of /proc/PID/task/TID/stat, -1: not known yet
     uint32_t node               # its stack since tick `since`, if `counting`
     uint64_t since
@@ -53,6 +54,7 @@ cdef struct Group:
     Mode mode
     uint8_t all                 # threads, as they come and go; else the first member only
     uint8_t gc, native          # special frames that are wanted
+    uint8_t blocking            # who has the GIL is stopped while a sample is read
     uint32_t max_depth
     Gil *gils
     Interp *interps
@@ -88,6 +90,6 @@ cdef bint member_rejoin(Group *group, Engine *engine, Member *member) noexcept n
 cdef void member_leave(Group *group, Engine *engine, Member *member) noexcept nogil
 cdef void member_count(Group *group, Engine *engine, Member *member, uint64_t samples) noexcept nogil
 cdef bint member_holds(Group *group, Member *member) noexcept nogil
-cdef bint member_is_on_cpu(Member *member) noexcept nogil
+cdef bint member_is_on_cpu(Group *group, Member *member) noexcept nogil
 cdef void member_take(Group *group, Engine *engine, Member *member, uint32_t node) noexcept nogil
 cdef void member_fail(Group *group, Engine *engine, Member *member) noexcept nogil

@@ -329,8 +329,8 @@ cdef bint _has_exception(Group *group, Engine *engine, Member *member) noexcept 
     return False
 
 
-cdef bint member_is_on_cpu(Member *member) noexcept nogil:
-    """Whether the kernel runs the thread, or would like to."""
+cdef bint member_is_on_cpu(Group *group, Member *member) noexcept nogil:
+    """Whether the kernel runs the thread, or would like to, or would if we had not stopped it."""
     cdef char text[STAT_BYTES]
     cdef char *end
     cdef ssize_t got
@@ -341,7 +341,7 @@ cdef bint member_is_on_cpu(Member *member) noexcept nogil:
         return False
     text[got] = 0
     end = strrchr(text, c')')
-    return end != NULL and end + 2 < text + got and end[2] == c'R'
+    return end != NULL and end + 2 < text + got and (end[2] == c'R' or (group.blocking and end[2] == c't'))
 
 
 cdef void _identify(Group *group, Engine *engine, Member *member) noexcept nogil:

@@ -16,6 +16,8 @@ TARGET_DENIED: int
 """The kernel does not let us read it any more."""
 TARGET_FAULTS: int
 """Several samples in a row met unmapped memory: perhaps another program by now."""
+TARGET_UNSTOPPABLE: int
+"""The kernel does not let us stop a thread: `stop_refused` says why."""
 THREADS_NEW: int
 """There are threads that `new_threads` has not told of yet."""
 
@@ -30,8 +32,9 @@ class Sampler:
     frames of a stack are kept. `memory_fd` is a descriptor of /proc/PID/mem where the system call cannot be used, else
     -1. `caches`, 256 bytes, says how many units of inline cache follow each instruction: then the one that every frame
     is at is recorded. `calls`, 256 bytes, marks the call instructions that have the version of the called function in
-    their cache, 4 bytes on; a frame in such a call says to be `call_back` bytes further. `record` keeps order and times of the samples of the first thread. `bare` lets only the clock
-    run.
+    their cache, 4 bytes on; a frame in such a call says to be `call_back` bytes further. `blocking`: the thread that
+    has the GIL is stopped while a sample is read. `record` keeps order and times of the samples of the first thread.
+    `bare` lets only the clock run.
     """
 
     def __new__(
@@ -53,6 +56,7 @@ class Sampler:
         caches: bytes = b"",
         calls: bytes = b"",
         call_back: int = 0,
+        blocking: bool = False,
     ) -> Sampler: ...
     def run(self, until_ns: int) -> int:
         """Sample until `until_ns` (as `time.monotonic_ns`); return why it ended, SLICE_OVER or another."""
@@ -66,8 +70,19 @@ class Sampler:
     def new_threads(self) -> list[tuple[int, int, int, int]]:
         """(address, unique id, pthread id, kernel thread id or 0) of threads that were not told of yet."""
 
-    def watch_thread(self, address: int, stat_fd: int) -> bool:
-        """Take `stat_fd`, an open /proc/PID/task/TID/stat, to look at a thread; false if it has ended."""
+    @property
+    def stop_refused(self) -> int:
+        """The errno with which the kernel refused to stop a thread; 0 if it did not."""
+
+    @property
+    def pauses(self) -> tuple[int, int, int, int, int]:
+        """How often the target was stopped, for how many ns in all, the 50 % and 99 % quantiles of that in ns, and how
+        often a sample was put off so that it runs at least as long as it is stopped."""
+
+    def watch_thread(self, address: int, stat_fd: int, tid: int = 0) -> bool:
+        """Kernel thread `tid` is that of a thread state; ask the kernel about it now and then through `stat_fd`, an
+        open /proc/PID/task/TID/stat or -1, which is the sampler's from now on. False, and nothing is taken, if there is
+        no such thread."""
 
     def threads(self) -> list[ThreadCounts]:
         """What was counted of each thread: samples per node; the ticks at which it `held` the GIL, was `collecting`

@@ -16,7 +16,8 @@ from tachyscope._core.members cimport (
 from tachyscope._core.memory cimport now_ns
 from tachyscope._core.regions cimport DENIED, FAULT, GONE, SAMPLED, ThreadReader
 from tachyscope._core.stacks cimport Tree, offset_at, opcode_at
-from tachyscope._core.threads cimport group_sample
+from tachyscope._core.stopper cimport Stopper, stopper_clear, stopper_go, stopper_quantile
+from tachyscope._core.threads cimport group_sample, group_stop
 
 
 cdef extern from "<time.h>" nogil:
@@ -51,6 +52,7 @@ INTERRUPTED = 1   # a signal arrived
 TARGET_GONE = 2   # the process has no memory any more
 TARGET_DENIED = 3 # the kernel does not let us read it any more
 TARGET_FAULTS = 4 # several samples in a row met unmapped memory: perhaps another program by now
+TARGET_UNSTOPPABLE = 6  # the kernel does not let us stop a thread of it: `stop_refused` says why
 THREADS_NEW = 5   # there are threads that `new_threads` has not told of yet, or an interpreter is gone
 
 
@@ -88,13 +90,15 @@ cdef class Sampler:
     cdef int64_t _wander_ns     # how far the ticks are from a regular grid
     cdef uint32_t _faults_in_a_row
     cdef bint _bare, _record
+    cdef Stopper _stopper
+    cdef uint64_t _spared       # ticks that were left out so that the target runs at least as long as it is stopped
     cdef uint32_t *_sample_nodes
     cdef uint64_t *_sample_times
     cdef size_t _sample_count, _sample_capacity
 
     def __cinit__(self, int pid, object layout, uintptr_t thread, *, uint64_t interval_ns, uint32_t max_depth=20000,
                   uint64_t seed=0, int memory_fd=-1, bint record=False, bint bare=False, interpreters=(), int mode=0,
-                  bint gc=True, bint native=False, bytes caches=b"", bytes calls=b"", int call_back=0):
+                  bint gc=True, bint native=False, bytes caches=b"", bytes calls=b"", int call_back=0, bint blocking=False):
         self._engine.memory.pid, self._engine.memory.fd = pid, memory_fd
         self._interval_ns = self._engine.interval_ns = interval_ns if interval_ns > 0 else 1
         self._seed = seed or now_ns() | 1
@@ -105,7 +109,7 @@ cdef class Sampler:
         if engine_init(&self._engine) < 0 or group_init(&self._group, max_depth) < 0:
             raise MemoryError
         self._group.mode, self._group.all = <Mode>mode, thread == 0
-        self._group.gc, self._group.native = gc, native
+        self._group.gc, self._group.native, self._group.blocking = gc, native, blocking
         if len(caches) == sizeof(self._engine.codes.caches):
             memcpy(self._engine.codes.caches, <char *>caches, sizeof(self._engine.codes.caches))
             self._engine.codes.with_caches = True
@@ -118,6 +122,7 @@ cdef class Sampler:
 
     def __dealloc__(self):
         if not self._bare:
+            stopper_clear(&self._stopper)
             group_clear(&self._group)
             engine_clear(&self._engine)
         free(self._sample_nodes)
@@ -190,19 +195,28 @@ cdef class Sampler:
 
     cdef int _loop(self, uint64_t until_ns) noexcept nogil:
         cdef uint64_t now = now_ns()
+        cdef uint64_t pause_ns
         cdef int outcome = SAMPLED
         while now < until_ns:
             if now < self._due_ns:
                 outcome = self._wait(until_ns, &now)
                 if outcome != TICK:
                     return outcome
+            if self._group.blocking:
+                group_stop(&self._group, &self._engine, &self._stopper)
             outcome = SAMPLED if self._bare else self._sample(now)
+            pause_ns = stopper_go(&self._stopper) if self._group.blocking else 0
+            if self._stopper.refused:
+                return 6
             if outcome == GONE or outcome == DENIED:
                 return 2 if outcome == GONE else 3
             self._engine.counters.hits += 1
             now = now_ns()
             self._last_ns = now
             self._advance(now)
+            if self._due_ns < now + pause_ns:  # the target has at least half of the time for itself
+                self._spared += 1
+                self._due_ns = now + pause_ns
             if self._faults_in_a_row >= FAULTS_IN_A_ROW:
                 return 4
             if self._group.untold:
@@ -258,9 +272,21 @@ cdef class Sampler:
         self._group.untold = 0
         return result
 
-    def watch_thread(self, uintptr_t address, int stat_fd):
-        """Ask the kernel about a thread now and then through `stat_fd`, an open /proc/PID/task/TID/stat, which belongs
-        to the sampler from now on. False, and nothing is taken, if there is no such thread any more."""
+    @property
+    def stop_refused(self):
+        """The errno with which the kernel refused to stop a thread; 0 if it did not."""
+        return self._stopper.refused
+
+    @property
+    def pauses(self):
+        """How often the target was stopped, for how many ns in all, the 50 % and 99 % quantiles of that in ns, and how
+        often a sample was put off so that it runs at least as long as it is stopped."""
+        return (self._stopper.pauses, self._stopper.total_ns, stopper_quantile(&self._stopper, 0.5),
+                stopper_quantile(&self._stopper, 0.99), self._spared)
+
+    def watch_thread(self, uintptr_t address, int stat_fd, int tid=0):
+        """Kernel thread `tid` is that of a thread state. Ask the kernel about it now and then through `stat_fd`, an
+        open /proc/PID/task/TID/stat or -1, which belongs to the sampler from now on. False, and nothing is taken, if there is no such thread any more."""
         cdef Member *member
         cdef uint32_t i
         for i in range(self._group.count):
@@ -268,7 +294,7 @@ cdef class Sampler:
             if member.address == address and member.thread != NULL:
                 if member.stat >= 0:
                     close(member.stat)
-                member.stat = stat_fd
+                member.stat, member.tid = stat_fd, tid
                 return True
         return False
 

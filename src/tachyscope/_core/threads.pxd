@@ -2,6 +2,8 @@ from libc.stdint cimport uint64_t
 
 from tachyscope._core.engine cimport Engine
 from tachyscope._core.members cimport Group
+from tachyscope._core.stopper cimport Stopper
 
 
+cdef void group_stop(Group *group, Engine *engine, Stopper *stopper) noexcept nogil
 cdef int group_sample(Group *group, Engine *engine, uint64_t now) noexcept nogil

@@ -28,11 +28,13 @@ from tachyscope._core.members cimport (
     CPU, EXCEPTION, GIL, WALL, Gil, Group, Interp, Member,
     group_find_new, member_count, member_fail, member_holds, member_is_on_cpu, member_leave, member_rejoin, member_take,
 )
-from tachyscope._core.memory cimport iovec, memory_readv, now_ns
+from tachyscope._core.memory cimport iovec, memory_read, memory_readv, now_ns
 from tachyscope._core.regions cimport DENIED, FAULT, GONE, SAMPLED, UNLINKED, reader_prepare
+from tachyscope._core.stopper cimport Stopper, stopper_has, stopper_stop
 
 
 cdef enum:
+    HOLDERS = 8                # of a GIL, one after the other, that are stopped for one sample
     BLIND = 8                  # rounds in a row that could not read all: the caller should look at the interpreters
     ROUNDS = 3                 # reads of those that turned out to have run, for one sample
     WATCH_EVERY_NS = 40000     # at rates above this the state of the GIL may be that of so long ago
@@ -314,7 +316,7 @@ cdef bint _counts(Group *group, Member *member) noexcept nogil:
     """GIL and CPU mode: does it count now? While the kernel cannot be asked about a thread, the GIL has to do."""
     if group.mode == GIL or member.stat < 0:
         return member_holds(group, member)
-    return member_is_on_cpu(member)
+    return member_is_on_cpu(group, member)
 
 
 cdef void _count_now(Group *group, Engine *engine) noexcept nogil:
@@ -350,8 +352,46 @@ cdef void _look(Group *group) noexcept nogil:
         member = group.members[group.look]
         if member.stat >= 0:
             member.looks += 1
-            member.on_cpu_looks += member_is_on_cpu(member)
+            member.on_cpu_looks += member_is_on_cpu(group, member)
             return
+
+
+cdef Member *_member_at(Group *group, uintptr_t address) noexcept nogil:
+    cdef uint32_t i
+    for i in range(group.count):
+        if group.members[i].address == address and group.members[i].thread != NULL:
+            return group.members[i]
+    return NULL
+
+
+cdef void _stop_holder(Group *group, Engine *engine, Stopper *stopper, uintptr_t gil) noexcept nogil:
+    """Stop the thread that has a GIL. By the time that it stops another one may have it; then that one, too."""
+    cdef Layout *layout = &engine.layout
+    cdef int32_t locked = 0, attempt
+    cdef uintptr_t holder = 0
+    cdef Member *member
+    for attempt in range(HOLDERS):
+        if (memory_read(&engine.memory, gil + layout.gil_locked, &locked, 4) != 4 or locked != 1
+                or memory_read(&engine.memory, gil + layout.gil_holder, &holder, 8) != 8):
+            return
+        member = _member_at(group, holder)
+        if member == NULL or member.tid == 0 or stopper_has(stopper, member.tid):
+            return
+        if not stopper_stop(stopper, member.tid):
+            return
+
+
+cdef void group_stop(Group *group, Engine *engine, Stopper *stopper) noexcept nogil:
+    """Stop what could change a stack: the threads that have a GIL, or where there is none, all. Nobody else runs
+    Python until `stopper_go`."""
+    cdef uint32_t i
+    for i in range(group.interp_count):
+        if group.interps[i].gil == i and group.gils[i].address:
+            _stop_holder(group, engine, stopper, group.gils[i].address)
+    for i in range(group.count):
+        if (group.members[i].thread != NULL and group.members[i].tid and group.members[i].interp < group.interp_count
+                and group.gils[group.interps[group.members[i].interp].gil].address == 0):
+            stopper_stop(stopper, group.members[i].tid)
 
 
 cdef int group_sample(Group *group, Engine *engine, uint64_t now) noexcept nogil:

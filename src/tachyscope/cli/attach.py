@@ -41,6 +41,7 @@ def execute(options: argparse.Namespace) -> int:
     check_stats_path(options.stats_json)
     if options.pid == os.getpid():
         raise TargetNotFound(f"process {options.pid} is tachyscope itself", "give the process id of another program")
+    messages.say_if_blocking_is_much(options.blocking, options.interval_ns)
     duration_s = DEFAULT_DURATION_S if options.duration_s is None else options.duration_s
     recorder = Recorder(options.pid, sampling(options))
     with Signals() as signals:

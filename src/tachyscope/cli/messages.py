@@ -15,9 +15,11 @@ from tachyscope.errors import OutputError, TachyscopeError
 from tachyscope.formats.escape import printable
 
 if TYPE_CHECKING:
-    from tachyscope.profile.model import Profile
+    from tachyscope.profile.model import Pauses, Profile
 
 
+MANY_STOPS_NS = 100_000
+MANY_SPARED = 0.01
 FAILURES = (TachyscopeError, KeyboardInterrupt, BrokenPipeError)
 """What ends a command early and is no bug: something the user can change, Ctrl-C, a reader that has had enough."""
 
@@ -81,6 +83,8 @@ def sampled(profile: Profile, processes: int = 1) -> str:
         f"{accuracy.failed:,} failed ({_percent(accuracy.failed, tried)})",
         f"{accuracy.missed:,} missed ({_percent(accuracy.missed, accuracy.ticks)})",
     ]
+    if accuracy.pauses.count:
+        parts.append(_paused(accuracy.pauses, accuracy.duration_s))
     if accuracy.left_out:
         tried += accuracy.left_out
         parts.append(f"{accuracy.left_out:,} left out by the mode ({_percent(accuracy.left_out, tried)})")
@@ -89,6 +93,23 @@ def sampled(profile: Profile, processes: int = 1) -> str:
     if accuracy.recalled:
         parts.append(f"{accuracy.recalled:,} with callers as last seen ({_percent(accuracy.recalled, tried)})")
     return "; ".join(parts)
+
+
+def _paused(pauses: Pauses, duration_s: float) -> str:
+    share = pauses.total_s / duration_s if duration_s else 0.0
+    text = (
+        f"stopped {pauses.count:,} times for {pauses.p50_us:,.0f} us (99 %: {pauses.p99_us:,.0f} us), "
+        f"{100 * share:.1f} % of the time"
+    )
+    if pauses.spared > MANY_SPARED * pauses.count:
+        text += f"; {pauses.spared:,} samples were put off so that it runs at least as long as it is stopped"
+    return text
+
+
+def say_if_blocking_is_much(blocking: bool, interval_ns: int) -> None:
+    """Warn of very many stops."""
+    if blocking and interval_ns < MANY_STOPS_NS:
+        say(f"--blocking stops the target {1e9 / interval_ns:,.0f} times a second; -i {MANY_STOPS_NS // 1000} is less")
 
 
 def _percent(part: int, whole: int) -> str:

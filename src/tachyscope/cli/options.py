@@ -80,6 +80,9 @@ def add_sampling(parser: argparse.ArgumentParser, default_duration: str) -> None
     group.add_argument(
         "--opcodes", action="store_true", help="record which bytecode instruction each frame is at, as specialised"
     )
+    group.add_argument(
+        "--blocking", action="store_true", help="stop the thread that runs Python while each sample is read"
+    )
     group.add_argument("--no-gc", action="store_true", help="leave out the <GC> frame of garbage collections")
     group.add_argument(
         "--realtime-stats", action="store_true", help="say on standard error each second how the sampling goes"
@@ -97,8 +100,15 @@ def add_sampling(parser: argparse.ArgumentParser, default_duration: str) -> None
 
 def sampling(options: argparse.Namespace) -> Sampling:
     """Return what the sampling options say."""
-    mode = Mode[options.mode.upper()]
-    return Sampling(options.interval_ns, options.all_threads, mode, not options.no_gc, options.native, options.opcodes)
+    return Sampling(
+        interval_ns=options.interval_ns,
+        all_threads=options.all_threads,
+        mode=Mode[options.mode.upper()],
+        gc=not options.no_gc,
+        native=options.native,
+        opcodes=options.opcodes,
+        blocking=options.blocking,
+    )
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:

@@ -151,6 +151,10 @@ def stats(accuracy: Accuracy, exit_status: int | None) -> dict[str, Any]:
         "left_out": accuracy.left_out,
         "rate_hz": accuracy.rate_hz,
         "profiler_cpu_s": accuracy.profiler_cpu_s,
-        "pause_us": {"p50": 0.0, "p99": 0.0, "total": 0.0},  # the target is never stopped
+        "pause_us": {
+            "p50": accuracy.pauses.p50_us,
+            "p99": accuracy.pauses.p99_us,
+            "total": accuracy.pauses.total_s * 1e6,
+        },
         "target_exit_status": exit_status,
     }

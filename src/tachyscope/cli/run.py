@@ -48,6 +48,7 @@ def execute(options: argparse.Namespace) -> int:
     python = launch.find_python(options.python)
     output = Output(options)
     check_stats_path(options.stats_json)
+    messages.say_if_blocking_is_much(options.blocking, options.interval_ns)
     launch.check(program, python)
     if program.kind is not Kind.COMMAND:
         runtime.warm(python)

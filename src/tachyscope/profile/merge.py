@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tachyscope.profile.model import Accuracy, Frame, Function, Profile, StackTree, ThreadInfo
+from tachyscope.profile.model import Accuracy, Frame, Function, Pauses, Profile, StackTree, ThreadInfo
 
 MAX_COMMAND = 60
 """Characters of a command line in the name of a process."""
@@ -43,4 +43,5 @@ def _frame(name: str) -> Frame:
 def _sum(said: Sequence[Accuracy]) -> Accuracy:
     names = ("duration_s", "ticks", "samples", "failed", "missed", "retried", "truncated", "recalled", "left_out")
     sums = {name: sum(getattr(each, name) for each in said) for name in (*names, "profiler_cpu_s")}
-    return replace(said[0], **sums)
+    pauses = sum((each.pauses for each in said), Pauses())
+    return replace(said[0], **sums, pauses=pauses)

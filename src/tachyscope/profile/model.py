@@ -114,6 +114,28 @@ class StackTree:
 
 
 @dataclass(frozen=True, slots=True)
+class Pauses:
+    """How often the target was stopped while it was read, and for how long: all together, and the median and the 99 %
+    quantile of one. `spared` samples were put off, so that it runs at least as long as it is stopped."""
+
+    count: int = 0
+    total_s: float = 0.0
+    p50_us: float = 0.0
+    p99_us: float = 0.0
+    spared: int = 0
+
+    def __add__(self, other: Pauses) -> Pauses:
+        """Return both together; of the quantiles the longer ones, as the single pauses are not known any more."""
+        return Pauses(
+            self.count + other.count,
+            self.total_s + other.total_s,
+            max(self.p50_us, other.p50_us),
+            max(self.p99_us, other.p99_us),
+            self.spared + other.spared,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Accuracy:
     """How well a run sampled. Counts are of thread samples, except `ticks` (moments at which a sample was due).
 
@@ -131,6 +153,7 @@ class Accuracy:
     recalled: int = 0  # samples whose outer frames were over before they were read: those of the last whole stack
     left_out: int = 0
     profiler_cpu_s: float = 0.0
+    pauses: Pauses = Pauses()
 
     @property
     def tick_rate_hz(self) -> float:

@@ -105,10 +105,15 @@ def thread_ids(pid: int) -> dict[int, int]:
 
 def _namespace_ids(pid: int, name: str) -> list[int]:
     """Return the ids in a status file: in our namespace, in the next one below it, and so on."""
+    return _ids(pid, name, b"NSpid:") or [pid]  # a kernel without pid namespaces
+
+
+def _ids(pid: int, name: str, field: bytes) -> list[int]:
+    """Return the numbers of a field in a status file, none if it is not there."""
     for line in _lines(pid, name):
-        if line.startswith(b"NSpid:"):
+        if line.startswith(field):
             return [int(word) for word in line.split()[1:]]
-    return [pid]  # a kernel without pid namespaces
+    return []
 
 
 def open_stat(pid: int, tid: int = 0) -> int:
@@ -122,6 +127,21 @@ def open_stat(pid: int, tid: int = 0) -> int:
 def thread_name(pid: int, tid: int) -> str:
     """Return the name the kernel has for a thread, at most 15 bytes."""
     return _read(pid, f"task/{tid}/comm").rstrip(b"\n").decode("utf-8", "replace")
+
+
+def unstoppable(pid: int, number: int) -> TachyscopeError:
+    """Return the error for a thread of process `pid` that the kernel does not let us stop: it refused with errno
+    `number`."""
+    tracer = 0
+    with suppress(TachyscopeError):
+        tracer = sum(_ids(pid, "status", b"TracerPid:"))
+    if tracer:
+        return PermissionDenied(
+            f"process {pid} cannot be stopped, as process {tracer} traces it",
+            "leave out --blocking, or end that debugger",
+        )
+    cause = f"stopping process {pid} is not permitted ({os.strerror(number)})"
+    return PermissionDenied(cause, f"leave out --blocking, or see tachyscope doctor {pid}")
 
 
 def exists(pid: int) -> bool:

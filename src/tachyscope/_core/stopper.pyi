@@ -1,0 +1,1 @@
+"""Stopping threads of the target while a sample is read. Used from compiled code only."""

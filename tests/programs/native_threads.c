@@ -1,0 +1,30 @@
+/* Threads that know nothing of Python: each adds one to a counter every 200 us. */
+#include <pthread.h>
+#include <time.h>
+
+static long counts[256];
+
+static void *work(void *count) {
+    struct timespec nap = {0, 200000};
+    for (;;) {
+        nanosleep(&nap, NULL);
+        ++*(volatile long *)count;
+    }
+    return NULL;
+}
+
+int start(int threads) {
+    for (int i = 0; i < threads; i++) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, work, &counts[i]) != 0)
+            return i;
+    }
+    return threads;
+}
+
+long total(void) {
+    long sum = 0;
+    for (int i = 0; i < 256; i++)
+        sum += *(volatile long *)&counts[i];
+    return sum;
+}
