@@ -122,7 +122,7 @@ PROFILES = {
     "threads": profile(
         (ONE, shop_stacks()),
         (
-            ThreadInfo(4400, "worker; 1", False, 1000, 1000, 310, 12, 4, 90, 27),
+            ThreadInfo(4400, "worker; 1", False, 1000, 1000, 310, 12, 4, 90, 27, 45),
             {(Frame(TAX, 95), Frame(FIB, 5)): 900, (): 100},
         ),
         (ThreadInfo(4401), {(Frame(TAX, 96), Frame(FIB, 5)): 30}),

@@ -255,6 +255,19 @@ def test_no_frame_for_collections_if_not_wanted(python: Path) -> None:
     assert profile.threads[0].collecting > 0
 
 
+def test_who_waits_for_the_gil(python: Path) -> None:
+    with parked(python, 2, 3) as (target, _), profile_of(target.pid, interval_us=1000, all_threads=True) as session:
+        session.sample(2.0)
+        threads = session.profile().threads
+    for thread in threads:
+        waiting = thread.gil_waiting / max(thread.cpu_looks, 1)
+        if thread.name.startswith("works"):  # one of three has it, the others wait, or are on their way
+            assert thread.cpu_looks > 20
+            assert 0.3 < waiting < 0.8
+        else:
+            assert waiting < 0.05
+
+
 @pytest.mark.parametrize("mode", ["cpu", "gil", "exception"])
 def test_modes_with_all_threads(python: Path, mode: str) -> None:
     with parked(python, 6, 2) as (target, _), profile_of(target.pid, mode=mode, all_threads=True) as session:

@@ -336,7 +336,7 @@ class Recorder:
             tid, name = known.tid or known.ident, known.name
         return ThreadInfo(
             tid, name, tid == self._main_tid, thread["samples"], thread["seen"], thread["held"], thread["collecting"],
-            thread["exceptions"], thread["looks"], thread["on_cpu"],
+            thread["exceptions"], thread["looks"], thread["on_cpu"], thread["waiting"],
         )  # fmt: skip
 
     def progress(self) -> Progress:

@@ -10,7 +10,7 @@ class ThreadCounts(TypedDict):
 
     `samples` (those that the mode counts) are in `counts` by node. `seen` are the ticks at which its stack was known,
     whatever the mode; at some of them it `held` the GIL, was `collecting` garbage or had an exception (`exceptions`).
-    The kernel was asked about it `looks` times and had it `on_cpu` so often.
+    The kernel was asked about it `looks` times and had it `on_cpu` so often, `waiting` for the GIL so often.
     """
 
     address: int
@@ -27,3 +27,4 @@ class ThreadCounts(TypedDict):
     exceptions: int
     looks: int
     on_cpu: int
+    waiting: int

@@ -46,7 +46,7 @@ cdef struct Member:
     uint8_t counting, settled, truncated, exception, chosen, told
     size_t base                 # of what was read of it in the round's buffer
     Counts counts
-    uint64_t samples, seen, failed, held, collecting, exceptions, looks, on_cpu_looks
+    uint64_t samples, seen, failed, held, collecting, exceptions, looks, on_cpu_looks, waiting_looks
 
 
 # The threads of a process that are sampled together.
@@ -91,5 +91,6 @@ cdef void member_leave(Group *group, Engine *engine, Member *member) noexcept no
 cdef void member_count(Group *group, Engine *engine, Member *member, uint64_t samples) noexcept nogil
 cdef bint member_holds(Group *group, Member *member) noexcept nogil
 cdef bint member_is_on_cpu(Group *group, Member *member) noexcept nogil
+cdef bint member_waits_for(int pid, Member *member, uintptr_t gil) noexcept nogil
 cdef void member_take(Group *group, Engine *engine, Member *member, uint32_t node) noexcept nogil
 cdef void member_fail(Group *group, Engine *engine, Member *member) noexcept nogil

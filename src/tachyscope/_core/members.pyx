@@ -5,7 +5,8 @@ Used from compiled code only.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
-from libc.stdlib cimport calloc, free, realloc
+from libc.stdio cimport snprintf
+from libc.stdlib cimport calloc, free, realloc, strtol, strtoull
 from libc.string cimport memcmp, memset, strrchr
 
 from tachyscope._core.codes cimport CODE_GC
@@ -18,13 +19,23 @@ from tachyscope._core.regions cimport ThreadReader, reader_forget, reader_relink
 
 cdef extern from "<unistd.h>" nogil:
     ssize_t pread(int fd, void *buffer, size_t size, long long offset)
+    ssize_t read(int fd, void *buffer, size_t size)
     int close(int fd)
+
+cdef extern from "<fcntl.h>" nogil:
+    int O_RDONLY, O_CLOEXEC
+    int open(const char *path, int flags)
+
+cdef extern from "<sys/syscall.h>" nogil:
+    long SYS_futex
 
 
 cdef enum:
     MEMBERS_MAX = 1 << 16
     EXCEPTIONS_MAX = 64        # levels of handlers that are looked through
     STAT_BYTES = 512
+    SYSCALL_BYTES = 256
+    GIL_BYTES = 208            # struct _gil_runtime_state with its two locks and conditions, at most
     ITEM_BYTES = 136           # of a _PyErr_StackItem, see `bounds`
 
 
@@ -342,6 +353,31 @@ cdef bint member_is_on_cpu(Group *group, Member *member) noexcept nogil:
     text[got] = 0
     end = strrchr(text, c')')
     return end != NULL and end + 2 < text + got and (end[2] == c'R' or (group.blocking and end[2] == c't'))
+
+
+cdef bint member_waits_for(int pid, Member *member, uintptr_t gil) noexcept nogil:
+    """Whether the thread waits for a GIL: the kernel has it in a futex call for one of that GIL's own locks."""
+    cdef char text[SYSCALL_BYTES]
+    cdef char path[SYSCALL_BYTES]
+    cdef char *end = text
+    cdef uintptr_t address
+    cdef ssize_t got
+    cdef int descriptor
+    if gil == 0 or member.tid == 0:
+        return False
+    snprintf(path, SYSCALL_BYTES, "/proc/%d/task/%d/syscall", pid, member.tid)
+    descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    if descriptor < 0:
+        return False
+    got = read(descriptor, text, SYSCALL_BYTES - 1)
+    close(descriptor)
+    if got <= 0:
+        return False
+    text[got] = 0
+    if strtol(text, &end, 10) != SYS_futex or end == text:  # "running" is no number
+        return False
+    address = strtoull(end, NULL, 16)
+    return gil <= address < gil + GIL_BYTES
 
 
 cdef void _identify(Group *group, Engine *engine, Member *member) noexcept nogil:

@@ -349,6 +349,7 @@ cdef class Sampler:
             "unique_id": member.unique_id, "interpreter": interp, "counts": counts, "samples": member.samples,
             "seen": member.seen, "failed": member.failed, "held": member.held, "collecting": member.collecting,
             "exceptions": member.exceptions, "looks": member.looks, "on_cpu": member.on_cpu_looks,
+            "waiting": member.waiting_looks,
         }
 
     def codes(self, uint32_t start=0):

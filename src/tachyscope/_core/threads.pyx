@@ -27,6 +27,7 @@ from tachyscope._core.layout cimport Layout
 from tachyscope._core.members cimport (
     CPU, EXCEPTION, GIL, WALL, Gil, Group, Interp, Member,
     group_find_new, member_count, member_fail, member_holds, member_is_on_cpu, member_leave, member_rejoin, member_take,
+    member_waits_for,
 )
 from tachyscope._core.memory cimport iovec, memory_read, memory_readv, now_ns
 from tachyscope._core.regions cimport DENIED, FAULT, GONE, SAMPLED, UNLINKED, reader_prepare
@@ -340,7 +341,18 @@ cdef void _count_now(Group *group, Engine *engine) noexcept nogil:
             engine.counters.left_out += weight if group.mode == CPU else 1
 
 
-cdef void _look(Group *group) noexcept nogil:
+cdef void _look_at(Group *group, Engine *engine, Member *member) noexcept nogil:
+    cdef uintptr_t gil = 0
+    if member.interp < group.interp_count:
+        gil = group.gils[group.interps[member.interp].gil].address
+    member.looks += 1
+    if member_is_on_cpu(group, member):
+        member.on_cpu_looks += 1
+    elif not member_holds(group, member):
+        member.waiting_looks += member_waits_for(engine.memory.pid, member, gil)
+
+
+cdef void _look(Group *group, Engine *engine) noexcept nogil:
     """Ask the kernel about one thread now and then."""
     cdef Member *member
     cdef uint32_t step
@@ -351,8 +363,7 @@ cdef void _look(Group *group) noexcept nogil:
         group.look = (group.look + 1) % group.count
         member = group.members[group.look]
         if member.stat >= 0:
-            member.looks += 1
-            member.on_cpu_looks += member_is_on_cpu(group, member)
+            _look_at(group, engine, member)
             return
 
 
@@ -405,5 +416,5 @@ cdef int group_sample(Group *group, Engine *engine, uint64_t now) noexcept nogil
         return outcome
     if group.mode == CPU or group.mode == GIL:
         _count_now(group, engine)
-    _look(group)
+    _look(group, engine)
     return outcome

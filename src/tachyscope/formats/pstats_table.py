@@ -297,7 +297,7 @@ def _groups(lines: Sequence[Line], what: str) -> Iterator[Group]:
     )
 
 
-THREADS_HEAD = ("samples", "GIL held %", "on CPU %", "GC %", "exception %", "thread")
+THREADS_HEAD = ("samples", "GIL %", "waiting %", "CPU %", "GC %", "exception %", "thread")
 THREADS_SHOWN = 10
 
 
@@ -306,15 +306,16 @@ def _threads(profile: Profile) -> Sequence[Sequence[str]]:
     ranked = sorted(profile.threads, key=lambda thread: (-thread.gil_held, -thread.samples, thread.tid))
     rows = [THREADS_HEAD, *map(_thread, ranked[:THREADS_SHOWN])]
     left = len(ranked) - THREADS_SHOWN
-    return [*rows, ("", "", "", "", "", f"and {_counted(left, 'more thread')}")] if left > 0 else rows
+    return [*rows, ("", "", "", "", "", "", f"and {_counted(left, 'more thread')}")] if left > 0 else rows
 
 
 def _thread(thread: ThreadInfo) -> Sequence[str]:
     name = printable(thread.name) or ("main" if thread.is_main else "unnamed")
     parts = (thread.gil_held, thread.collecting, thread.exceptions)
     held, collecting, exceptions = (percent(part / thread.seen) if thread.seen else "-" for part in parts)
-    on_cpu = percent(thread.cpu_found / thread.cpu_looks) if thread.cpu_looks else "-"
-    return (f"{thread.samples:,}", held, on_cpu, collecting, exceptions, f"{name} ({thread.tid})")
+    looks = (thread.gil_waiting, thread.cpu_found)
+    waiting, on_cpu = (percent(part / thread.cpu_looks) if thread.cpu_looks else "-" for part in looks)
+    return (f"{thread.samples:,}", held, waiting, on_cpu, collecting, exceptions, f"{name} ({thread.tid})")
 
 
 def _plain(report: Report) -> Iterator[str]:

@@ -80,5 +80,5 @@ def _places(tree: StackTree, harvest: Harvest) -> list[int]:
 
 
 def _sum(one: ThreadInfo, other: ThreadInfo) -> ThreadInfo:
-    summed = ("samples", "seen", "gil_held", "collecting", "exceptions", "cpu_looks", "cpu_found")
+    summed = ("samples", "seen", "gil_held", "collecting", "exceptions", "cpu_looks", "cpu_found", "gil_waiting")
     return replace(one, **{name: getattr(one, name) + getattr(other, name) for name in summed})
