@@ -242,6 +242,18 @@ def test_exception_mode_counts_handlers(python: Path) -> None:
     check_share(profile, counts["handle"], spent["handle"] / sum(spent.values()))
 
 
+def test_c_code_has_a_frame(python: Path) -> None:
+    profile, _ = activities(python, "compute,sleep,hash", 10, "wall", native=True)
+    inside, leaves = Counter[str](), Counter[str]()
+    for _, stack, count in profile.stacks():
+        names = [frame.function.name for frame in stack if frame.function.name != "<native>"]
+        leaves[names[1] if len(names) > 1 else ""] += count
+        inside[names[1] if len(names) > 1 else ""] += count * (stack[-1].function.name == "<native>")
+    for kind in ("sleep", "hash"):
+        assert inside[kind] >= 0.95 * leaves[kind]
+    assert inside["compute"] <= 0.1 * leaves["compute"]  # it asks the clock now and then
+
+
 def test_a_collection_has_a_frame(python: Path) -> None:
     profile, spent = activities(python, "compute,collect", 20, "wall")
     collecting = sum(count for _, stack, count in profile.stacks() if stack and stack[-1].function.name == "<GC>")

@@ -194,10 +194,11 @@ class Recorder:
             mode=self.sampling.mode.value,
             gc=self.sampling.gc,
             native=self.sampling.native,
-            caches=table.caches if self.sampling.opcodes else b"",
+            caches=table.caches if self.sampling.opcodes or self.sampling.native else b"",
             calls=table.calls,
             call_back=table.call_back,
             blocking=self.sampling.blocking,
+            natives=table.native,
         )
         if self.sampling.all_threads:
             from tachyscope.roster import Roster

@@ -82,7 +82,8 @@ cdef bint _is_shown(Belief *belief, uint32_t parent, uint32_t code) noexcept nog
     belief.calls.counts[call] += 1
     if belief.calls.counts[call] & (belief.calls.counts[call] - 1) or not _is_proved(belief, parent, code):
         return False
-    belief.calls.counts[tree_child(&belief.calls, parent, code, STRICTLY)] = CERTAIN
+    call = tree_child(&belief.calls, parent, code, STRICTLY)  # may move the counts
+    belief.calls.counts[call] = CERTAIN
     return True
 
 

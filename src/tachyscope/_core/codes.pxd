@@ -62,6 +62,7 @@ cdef struct CodeTable:
     uint8_t caches[256]     # how many units of inline cache follow each instruction
     bint with_caches        # whether that is known, and instructions are wanted
     uint8_t calls[256]      # 1: the version of the function that it calls is in this instruction's cache
+    uint8_t native[256]     # 1: a frame that is innermost and at this instruction runs C code
     int32_t call_back       # bytes from the instruction of a call to where a frame in it says to be
     uint32_t found[FOUND]   # ids that were found by an instruction, the last one first
 

@@ -9,12 +9,13 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, realloc, strtol, strtoull
 from libc.string cimport memcmp, memset, strrchr
 
-from tachyscope._core.codes cimport CODE_GC
+from tachyscope._core.codes cimport CODE_GC, CODE_NATIVE
 from tachyscope._core.engine cimport Engine, counts_add, counts_clear, engine_special, thread_clear, thread_init
 from tachyscope._core.frames cimport word_at
 from tachyscope._core.layout cimport Layout
 from tachyscope._core.memory cimport memory_read
 from tachyscope._core.regions cimport ThreadReader, reader_forget, reader_relink, reader_state
+from tachyscope._core.stacks cimport opcode_at
 
 
 cdef extern from "<unistd.h>" nogil:
@@ -398,6 +399,8 @@ cdef void member_take(Group *group, Engine *engine, Member *member, uint32_t nod
     cdef uint8_t truncated = member.thread.reader.truncated
     if group.all:
         _identify(group, engine, member)
+    if group.native and engine.codes.native[opcode_at(engine.tree.nodes[node].place)]:
+        node = engine_special(engine, node, CODE_NATIVE)
     if holds and group.interps[member.interp].collecting:
         member.collecting += 1
         if group.gc:

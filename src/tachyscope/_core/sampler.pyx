@@ -98,7 +98,7 @@ cdef class Sampler:
 
     def __cinit__(self, int pid, object layout, uintptr_t thread, *, uint64_t interval_ns, uint32_t max_depth=20000,
                   uint64_t seed=0, int memory_fd=-1, bint record=False, bint bare=False, interpreters=(), int mode=0,
-                  bint gc=True, bint native=False, bytes caches=b"", bytes calls=b"", int call_back=0, bint blocking=False):
+                  bint gc=True, bint native=False, bytes caches=b"", bytes calls=b"", int call_back=0, bint blocking=False, bytes natives=b""):
         self._engine.memory.pid, self._engine.memory.fd = pid, memory_fd
         self._interval_ns = self._engine.interval_ns = interval_ns if interval_ns > 0 else 1
         self._seed = seed or now_ns() | 1
@@ -113,6 +113,8 @@ cdef class Sampler:
         if len(caches) == sizeof(self._engine.codes.caches):
             memcpy(self._engine.codes.caches, <char *>caches, sizeof(self._engine.codes.caches))
             self._engine.codes.with_caches = True
+        if native and len(natives) == sizeof(self._engine.codes.native):
+            memcpy(self._engine.codes.native, <char *>natives, sizeof(self._engine.codes.native))
         if len(calls) == sizeof(self._engine.codes.calls):
             memcpy(self._engine.codes.calls, <char *>calls, sizeof(self._engine.codes.calls))
             self._engine.codes.call_back = call_back

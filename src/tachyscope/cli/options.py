@@ -75,7 +75,9 @@ def add_sampling(parser: argparse.ArgumentParser, default_duration: str) -> None
         "exception (with an exception that is being raised or handled)",
     )  # fmt: skip
     group.add_argument(
-        "--native", action="store_true", help="show <native> where C code stands between two functions (3.11 and later)"
+        "--native",
+        action="store_true",
+        help="show <native> for C code that was called, as the leaf or between two functions",
     )
     group.add_argument(
         "--opcodes", action="store_true", help="record which bytecode instruction each frame is at, as specialised"

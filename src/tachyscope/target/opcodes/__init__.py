@@ -26,6 +26,13 @@ VERSIONED_CALLS = {
 """Calls whose cache (`_PyCallCache`) has the version of the function that they call, after a 2-byte counter."""
 
 
+ALL_CALLS = {"CALL", "CALL_KW", "CALL_FUNCTION", "CALL_FUNCTION_KW", "CALL_FUNCTION_EX", "CALL_METHOD", "PRECALL"}
+PYTHON_CALLS = VERSIONED_CALLS | {
+    "CALL_ALLOC_AND_ENTER_INIT", "CALL_EX_PY", "PRECALL_BOUND_METHOD", "PRECALL_PYFUNC"
+}  # fmt: skip
+"""Calls that are specialised for functions written in Python: they run no C code."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opcodes:
     """The instructions of one version. Numbers that are missing are not in use."""
@@ -43,6 +50,14 @@ class Opcodes:
     def calls(self) -> bytes:
         """For each of the 256 numbers, 1 if it is a call whose cache has the version of the function."""
         return bytes(number in self.entries and self.entries[number][0] in VERSIONED_CALLS for number in range(256))
+
+    @property
+    def native(self) -> bytes:
+        """For each of the 256 numbers, 1 if it is a call in which an innermost frame runs C code: a function written in
+        Python would have a frame of its own."""
+        found = {number for number, (_, base, _) in self.entries.items() if base in ALL_CALLS}
+        python = {number for number, (name, _, _) in self.entries.items() if name in PYTHON_CALLS}
+        return bytes(number in found - python for number in range(256))
 
     @property
     def call_back(self) -> int:
