@@ -74,9 +74,10 @@ def attach(
 
     The main thread is sampled, or `all_threads` of all interpreters. `mode` says which samples count: all ("wall"),
     those of threads on a CPU ("cpu"), that hold the GIL ("gil"), or with an exception that is being raised or handled
-    ("exception"). With `gc` a thread that collects garbage has a frame `<GC>`, with `native` C code that Python
-    has called has a frame `<native>`: as the leaf, and from 3.11 on where it has called Python again. With `opcodes` every frame tells its
-    bytecode instruction. With `blocking` the thread that has the GIL is stopped by ptrace while a sample is read.
+    ("exception"). With `gc` a thread that collects garbage has a frame `<GC>`, with `native` C code that Python has
+    called has a frame `<native>`: as the leaf, and from 3.11 on where it has called Python again. With `opcodes` every
+    frame tells its bytecode instruction. With `blocking` the thread that has the GIL is stopped by ptrace while a
+    sample is read.
 
     Raises `TargetNotFound`, `PermissionDenied`, `NotPython`, `UnsupportedPython` or `CorruptTarget`; with `blocking`
     the session's `sample` raises `PermissionDenied`, too.

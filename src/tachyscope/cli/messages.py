@@ -43,6 +43,12 @@ def say(text: str) -> None:
         print(f"tachyscope: {line}", file=sys.stderr, flush=True)
 
 
+def say_if(text: str | None) -> None:
+    """Say it, if there is something to say."""
+    if text is not None:
+        say(text)
+
+
 def say_failure(error: BaseException) -> int:
     """Say what went wrong, and return the exit status. The only place where an error becomes a status."""
     if isinstance(error, KeyboardInterrupt):

@@ -45,6 +45,10 @@ def write_all(options: argparse.Namespace, output: Output, profile: Profile, fam
     try:
         if profile.samples or not sampled:  # what only starts others, such as a shell, has nothing to report
             messages.say_result(profile, output.write(profile), processes=1 + len(sampled) if together else 1)
+            if options.mode == "wall" and not together:
+                from tachyscope.cli.hints import hint
+
+                messages.say_if(hint(profile, follows_children=family is not None))
     finally:
         for each in sampled if not together else ():
             _write_descendant(output, each)
