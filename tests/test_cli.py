@@ -707,6 +707,26 @@ OPTIONS["doctor"] = {"-h", "--help"}
 OPTIONS["run"] = OPTIONS["attach"] | {"--python", "--stop-target", "-m", "-c", "--"}
 
 
+def test_a_timed_run_shows_its_progress_on_a_terminal() -> None:
+    with (
+        spawn_target(sys.executable, FOREVER) as target,
+        on_terminal("attach", "-d", "1.6", str(target.pid)) as (running, terminal),
+    ):
+        seen = running.wait_for(terminal, "samples of process")
+        assert running.process.wait(TIMEOUT_S) == 0
+    drawn = re.findall(r"(\d) of 1\.6 s, ([\d,]+) samples", seen)
+    assert len(drawn) >= 3
+    assert drawn[-1] > drawn[0]
+    assert seen.rindex("\x1b[2K") < seen.index("Profile of")  # wiped away before the result
+
+
+def test_no_progress_without_a_terminal() -> None:
+    with spawn_target(sys.executable, FOREVER) as target:
+        run = tachyscope("attach", "-d", "1.1", str(target.pid))
+    assert run.returncode == 0
+    assert " of 1.1 s" not in run.stderr
+
+
 @pytest.mark.parametrize("command", OPTIONS)
 def test_help_lists_exactly_the_options_that_exist(command: str) -> None:
     run = tachyscope(*command.split(), "--help", environment=os.environ | {"COLUMNS": "80"})

@@ -1,4 +1,4 @@
-"""How the sampling is going: a line on standard error, refreshed each second."""
+"""How the sampling is going: on standard error, a line refreshed each second, or the progress of a timed run."""
 
 from __future__ import annotations
 
@@ -11,17 +11,25 @@ from contextlib import contextmanager, suppress
 from tachyscope.recorder import Recorder
 
 EVERY_S = 1.0
+BAR_EVERY_S = 0.25
+BAR_FROM_S = 1.0
+"""A shorter run is over before a bar has said anything."""
 
 
 @contextmanager
 def watching(
     options: argparse.Namespace, recorder: Recorder, duration_s: float | None
 ) -> Iterator[Callable[[], None] | None]:
-    """Yield what is to be called between two slices, if `--realtime-stats` asks for it."""
-    if not options.realtime_stats:
+    """Yield what is to be called between two slices, if `--realtime-stats` asks for it, or somebody looks on and it is
+    known how long it takes. A target of `run` writes to the same terminal: no bar there."""
+    progress: Progress | Bar
+    if options.realtime_stats:
+        progress = Progress(recorder, duration_s)
+    elif hasattr(options, "pid") and duration_s and duration_s >= BAR_FROM_S and sys.stderr.isatty():
+        progress = Bar(recorder, duration_s)
+    else:
         yield None
         return
-    progress = Progress(recorder, duration_s)
     try:
         yield progress
     finally:
@@ -70,3 +78,35 @@ class Progress:
         with suppress(OSError):
             print(f"\r\033[K{line}" if self._terminal else line, end="" if self._terminal else "\n", file=sys.stderr)
             sys.stderr.flush()
+
+
+class Bar:
+    """The progress of a run whose length is known, on a terminal; gone when it is over."""
+
+    def __init__(self, recorder: Recorder, duration_s: float) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as RichProgress
+
+        self._recorder = recorder
+        self._duration_s = duration_s
+        self._begin = self._last = time.monotonic()
+        columns = (BarColumn(), TextColumn("{task.description}"))
+        self._progress = RichProgress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True)
+        self._task = self._progress.add_task(self._text(0.0), total=duration_s)
+        self._progress.start()
+
+    def __call__(self) -> None:
+        """Draw it, if it is time."""
+        now = time.monotonic()
+        if now - self._last >= BAR_EVERY_S:
+            self._last, elapsed_s = now, now - self._begin
+            self._progress.update(self._task, completed=elapsed_s, description=self._text(elapsed_s), refresh=True)
+
+    def close(self) -> None:
+        """Wipe it away."""
+        with suppress(OSError):
+            self._progress.stop()
+
+    def _text(self, elapsed_s: float) -> str:
+        return f"{elapsed_s:.0f} of {self._duration_s:g} s, {self._recorder.progress().samples:,} samples"
