@@ -25,7 +25,7 @@ SIGNALS = 200
 LONGEST_LIFE_S = 0.003
 PTRACE_SEIZE = 0x4206
 
-one_of_each = pytest.mark.parametrize("python", [*INTERPRETERS.values()][-1:], ids=[*INTERPRETERS][-1:])
+on_the_newest = pytest.mark.parametrize("python", [*INTERPRETERS.values()][-1:], ids=[*INTERPRETERS][-1:])
 
 
 def states(pid: int) -> set[tuple[str, str]]:
@@ -74,7 +74,8 @@ def begin_sampling(pid: int) -> int:
     return profiler
 
 
-@one_of_each
+@pytest.mark.long
+@on_the_newest
 def test_a_killed_profiler_leaves_nothing_stopped(python: Path) -> None:
     chance = random.Random(1)
     with spawn_target(python, PROGRAMS / "signalled.py", "2") as target:
@@ -127,7 +128,7 @@ def test_who_waits_is_not_stopped(python: Path) -> None:
     assert found["samples"] == 4 * found["ticks"]
 
 
-@one_of_each
+@on_the_newest
 def test_threads_of_c_code_are_not_slowed_down(python: Path, tmp_path: Path) -> None:
     library = tmp_path / "native.so"
     source = str(PROGRAMS / "native_threads.c")
@@ -156,7 +157,7 @@ def tell(target: Target) -> list[int]:
     return told
 
 
-@one_of_each
+@on_the_newest
 def test_who_is_traced_already_cannot_be_stopped(python: Path) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     with spawn_target(python, PROGRAMS / "signalled.py", "0") as target:
@@ -168,7 +169,7 @@ def test_who_is_traced_already_cannot_be_stopped(python: Path) -> None:
             session.sample(1.0)
 
 
-@one_of_each
+@on_the_newest
 def test_the_command_line_says_how_long_it_stopped(python: Path, tmp_path: Path) -> None:
     stats = tmp_path / "stats.json"
     with spawn_target(python, PROGRAMS / "signalled.py", "0") as target:
@@ -184,7 +185,7 @@ def test_the_command_line_says_how_long_it_stopped(python: Path, tmp_path: Path)
     assert 0 < pauses["p50"] <= pauses["p99"] <= pauses["total"] < 700_000
 
 
-@one_of_each
+@on_the_newest
 def test_ctrl_c_leaves_nothing_stopped(python: Path) -> None:
     with spawn_target(python, PROGRAMS / "signalled.py", "2") as target:
         command = [sys.executable, "-m", "tachyscope", "attach", "--blocking", "-a", "--realtime-stats", "-d", "0"]

@@ -24,6 +24,8 @@ from tachyscope.recorder import Recorder, Sampling
 from tachyscope.target import runtime
 from tachyscope.target.runtime import Reader, Runtime
 
+pytestmark = pytest.mark.long
+
 SECONDS = 60.0
 """Of faults, in all tests here together."""
 

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from support import INTERPRETERS, ROOT, spawn_target
 
+pytestmark = pytest.mark.long
+
 RATE_HZ = 10_000
 SECONDS = 3.0
 HOSTS = [name for name in INTERPRETERS if name in ("3.10", "3.13", "3.15")]

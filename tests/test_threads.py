@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import math
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -290,3 +292,44 @@ def test_modes_with_all_threads(python: Path, mode: str) -> None:
     assert profile.accuracy.left_out > 0
     if mode == "gil":
         assert 0.8 <= profile.accuracy.samples / (profile.accuracy.ticks - profile.accuracy.missed) <= 1
+
+
+# Garbage
+
+
+def test_many_threads_that_make_no_sense_do_not_hold_up_a_tick() -> None:
+    """Each has a frame that calls itself; to find that out of all of them takes seconds."""
+    count, size = 20_000, 1024
+    found = attach(os.getpid())
+    layout = found.runtime.layout
+    memory = ctypes.create_string_buffer((count + 3) * size)
+    base = ctypes.addressof(memory)
+    interpreter, cframe, frame = (base + (count + extra) * size for extra in range(3))
+
+    def put(place: int, value: int) -> None:
+        ctypes.c_uint64.from_address(place).value = value
+
+    put(interpreter + layout.interp_thread_head, base)
+    put(cframe + layout.cframe_current_frame, frame)
+    put(frame + layout.frame_code, frame)
+    put(frame + layout.frame_previous, frame)
+    for number in range(count):
+        thread = base + number * size
+        put(thread + layout.thread_next, thread + size if number < count - 1 else 0)
+        put(thread + layout.thread_prev, thread - size if number else 0)
+        put(thread + layout.thread_interp, interpreter)
+        if layout.thread_cframe >= 0:
+            put(thread + layout.thread_cframe, cframe)
+        else:
+            put(thread + layout.thread_frame, frame)
+    sampler = Sampler(
+        os.getpid(), layout, 0, interval_ns=1_000_000, interpreters=[(interpreter, 0, interpreter + size - 8)]
+    )
+    begin = time.monotonic()
+    sampler.run(time.monotonic_ns() + 10_000_000)
+    took = time.monotonic() - begin
+    counters = sampler.counters
+    assert counters["hits"] == 1
+    assert counters["failed"] == count
+    assert counters["torn"] < count  # not all of them were tried, by far: each takes 64 attempts
+    assert took < 5.0

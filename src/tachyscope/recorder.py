@@ -15,7 +15,15 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from tachyscope._core.memory import Reader
-from tachyscope._core.sampler import TARGET_DENIED, TARGET_FAULTS, TARGET_GONE, TARGET_UNSTOPPABLE, THREADS_NEW, Sampler
+from tachyscope._core.sampler import (
+    TARGET_DENIED,
+    TARGET_FAULTS,
+    TARGET_GONE,
+    TARGET_UNSTOPPABLE,
+    THREADS_NEW,
+    Sampler,
+    ask_for_slice,
+)
 from tachyscope.errors import CorruptTarget, NotPython, TachyscopeError, TargetGone, TargetNotFound, UnsupportedPython
 from tachyscope.target import process, runtime
 from tachyscope.target.opcodes import opcodes_of
@@ -162,9 +170,11 @@ class Recorder:
     def start(self) -> bool:
         """Make a sampler for the main thread, or all, if there is one already; or bring it up to date."""
         assert self._runtime is not None
-        thread = runtime.main_thread(self._runtime, self._reader)
-        if not thread:
-            return False
+        thread = 0
+        if self._sampler is None or not self.sampling.all_threads:  # finding it among many takes its time
+            thread = runtime.main_thread(self._runtime, self._reader)
+            if not thread:
+                return False
         interpreters = runtime.interpreters(self._runtime, self._reader)
         if not self.sampling.all_threads:
             main = runtime.main_interpreter(self._runtime, self._reader)
@@ -227,6 +237,7 @@ class Recorder:
         def over() -> bool:
             return stop() or self.gone or (end_ns is not None and time.monotonic_ns() >= end_ns)
 
+        slice_ns = ask_for_slice()
         try:
             while not over():
                 if not self._slice(end_ns):
@@ -234,6 +245,7 @@ class Recorder:
                 if watch is not None:
                     watch()
         finally:
+            ask_for_slice(slice_ns)
             self._cpu_s += time.thread_time() - cpu_start
             self._harvest()
 

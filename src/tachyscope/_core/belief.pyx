@@ -18,6 +18,8 @@ cdef enum:
     STRICTLY = 0               # instead of an offset, in `calls`
     LOOSELY = 1
     ASKED = 2
+    THERE = 3
+    NO_FUNCTION = 0            # in place of a code: any
     CERTAIN = 3                # times that are enough for any call
     CALL_BYTES = 8             # of a call and its cache: instruction, counter, version of the function
     CALL_VERSION = 4           # where that is
@@ -54,22 +56,43 @@ cdef bint _is_usual(Belief *belief, uint32_t parent, uint32_t code) noexcept nog
     return USUAL_PART * times >= belief.codes.codes[code].calls
 
 
-cdef bint _is_proved(Belief *belief, uint32_t parent, uint32_t code) noexcept nogil:
-    """Whether the caller's instruction is a call that is specialised for this very function: its cache has the
-    function's version, which is that of its code object (3.12+)."""
+cdef bint _read_call(Belief *belief, uint32_t parent, char *call) noexcept nogil:
+    """Read the instruction that a caller is at, with its cache; false if it is no call that is specialised for a
+    function written in Python."""
     cdef Node *caller = &belief.tree.nodes[parent]
     cdef CodeTable *codes = belief.codes
     cdef uintptr_t at = codes.codes[caller.code].bytecode + offset_at(caller.place)
-    cdef uint32_t version, cached
-    cdef char call[CALL_BYTES]
-    if parent == 0 or caller.code < CODE_FIRST or belief.layout.code_version < 0:
+    if parent == 0 or caller.code < CODE_FIRST or belief.heap:
         return False
     at -= codes.call_back if opcode_at(caller.place) == 0 else 0
-    memcpy(&version, codes.codes[code].identity + belief.layout.code_version - codes.identity_start, sizeof(version))
-    if version == 0 or memory_read(belief.memory, at, call, CALL_BYTES) != CALL_BYTES or not codes.calls[<uint8_t>call[0]]:
+    return memory_read(belief.memory, at, call, CALL_BYTES) == CALL_BYTES and codes.calls[<uint8_t>call[0]]
+
+
+cdef bint _is_proved(Belief *belief, uint32_t parent, uint32_t code) noexcept nogil:
+    """Whether the caller's instruction is specialised for this very function: its cache has the function's version,
+    which is that of its code object (3.12+)."""
+    cdef uint32_t version, cached
+    cdef char call[CALL_BYTES]
+    memcpy(&version, belief.codes.codes[code].identity + belief.layout.code_version - belief.codes.identity_start, 4)
+    if version == 0 or not _read_call(belief, parent, call):
         return False
     memcpy(&cached, call + CALL_VERSION, sizeof(cached))
     return cached == version
+
+
+cdef bint _is_often_there(Belief *belief, uint32_t parent, uint32_t code) noexcept nogil:
+    """The same for 3.11, whose code objects have no version. There a caller says to be at the end of its call once the
+    function's frame is complete, and was read before that: what lies there is what it called, unless it was gone and
+    another one was there within some nanoseconds. So it has to be seen several times, and seldom anything else."""
+    cdef char call[CALL_BYTES]
+    cdef uint32_t this, all
+    if not _read_call(belief, parent, call):
+        return False
+    this = tree_child(&belief.calls, parent, code, THERE)
+    all = tree_child(&belief.calls, parent, NO_FUNCTION, THERE)
+    belief.calls.counts[this] += 1
+    belief.calls.counts[all] += 1
+    return belief.calls.counts[this] >= USUAL and 4 * belief.calls.counts[this] >= 3 * belief.calls.counts[all]
 
 
 cdef bint _is_shown(Belief *belief, uint32_t parent, uint32_t code) noexcept nogil:
@@ -78,10 +101,14 @@ cdef bint _is_shown(Belief *belief, uint32_t parent, uint32_t code) noexcept nog
     cdef uint32_t call
     if calls_may_be_short(belief) and _is_usual(belief, parent, code):
         return True
-    call = tree_child(&belief.calls, parent, code, ASKED)
-    belief.calls.counts[call] += 1
-    if belief.calls.counts[call] & (belief.calls.counts[call] - 1) or not _is_proved(belief, parent, code):
-        return False
+    if belief.layout.code_version < 0:
+        if not _is_often_there(belief, parent, code):
+            return False
+    else:
+        call = tree_child(&belief.calls, parent, code, ASKED)
+        belief.calls.counts[call] += 1
+        if belief.calls.counts[call] & (belief.calls.counts[call] - 1) or not _is_proved(belief, parent, code):
+            return False
     call = tree_child(&belief.calls, parent, code, STRICTLY)  # may move the counts
     belief.calls.counts[call] = CERTAIN
     return True

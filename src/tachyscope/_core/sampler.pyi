@@ -21,6 +21,10 @@ TARGET_UNSTOPPABLE: int
 THREADS_NEW: int
 """There are threads that `new_threads` has not told of yet."""
 
+def ask_for_slice(slice_ns: int = 100_000) -> int:
+    """Ask the kernel for time slices of this length for this thread, by default the shortest there are; return the
+    length before. Who asks for little at a time is let in sooner when all CPUs are busy (Linux 6.12 and later)."""
+
 @final
 class Sampler:
     """Samples one thread, or all, of process `pid`, whose memory is laid out as `layout` says.

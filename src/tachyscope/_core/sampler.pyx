@@ -37,8 +37,37 @@ cdef extern from "<sys/prctl.h>" nogil:
 cdef extern from "<unistd.h>" nogil:
     int close(int fd)
 
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #include <sys/syscall.h>
+    #include <unistd.h>
+    struct ts_sched {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime, deadline, period;
+        uint32_t util_min, util_max;
+    };
+    /* Ask for another time slice for this thread, and return the one before; 0, the default, where that cannot be. */
+    static uint64_t ts_slice(uint64_t slice_ns) {
+        struct ts_sched attributes = {0};
+        uint64_t before;
+        if (syscall(SYS_sched_getattr, 0, &attributes, sizeof(attributes), 0) != 0 || attributes.policy != 0)
+            return 0;
+        before = attributes.runtime;
+        attributes.size = sizeof(attributes);
+        attributes.runtime = slice_ns;
+        syscall(SYS_sched_setattr, 0, &attributes, 0);
+        return before;
+    }
+    """
+    uint64_t ts_slice(uint64_t slice_ns) nogil
+
 
 cdef enum:
+    SLICE_NS = 100000              # the shortest time slice that the kernel grants
     SPIN_NS = 8000                 # a wait shorter than this is not worth a sleep
     FAULTS_IN_A_ROW = 3
     WANDER = 8                     # intervals
@@ -71,6 +100,12 @@ cdef bint _sleep_until(uint64_t due_ns) noexcept nogil:
     time.tv_sec = <long>(due_ns / 1000000000)
     time.tv_nsec = <long>(due_ns % 1000000000)
     return clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, NULL) != EINTR
+
+
+def ask_for_slice(uint64_t slice_ns=SLICE_NS):
+    """Ask the kernel for time slices of this length for this thread, by default the shortest there are; returns the
+    length before. Who asks for little at a time is let in sooner when all CPUs are busy (Linux 6.12 and later)."""
+    return ts_slice(slice_ns)
 
 
 cdef class Sampler:

@@ -30,17 +30,19 @@ from tachyscope._core.members cimport (
     member_waits_for,
 )
 from tachyscope._core.memory cimport iovec, memory_read, memory_readv, now_ns
-from tachyscope._core.regions cimport DENIED, FAULT, GONE, SAMPLED, UNLINKED, reader_prepare
+from tachyscope._core.regions cimport DENIED, FAULT, GONE, SAMPLED, TORN, UNLINKED, reader_prepare
 from tachyscope._core.stopper cimport Stopper, stopper_has, stopper_stop
 
 
 cdef enum:
+    MANY = 64
+    TICK_MAX_NS = 100000000    # what a program with so many threads may take of one sample: some make no sense on purpose
     HOLDERS = 8                # of a GIL, one after the other, that are stopped for one sample
     BLIND = 8                  # rounds in a row that could not read all: the caller should look at the interpreters
     ROUNDS = 3                 # reads of those that turned out to have run, for one sample
     WATCH_EVERY_NS = 40000     # at rates above this the state of the GIL may be that of so long ago
     RESCAN_EVERY_NS = 20000000 # how often, at most, whole lists of threads are gone through
-    LOOK_EVERY_NS = 1000000    # how often the kernel is asked about a thread where no mode needs it
+    LOOK_EVERY_NS = 2000000    # how often the kernel is asked about a thread where no mode needs it
     LOOKS = 8                  # threads that the kernel is asked about for one sample in CPU mode, about
 
 
@@ -212,8 +214,12 @@ cdef void _watch_again(Group *group, Engine *engine) noexcept nogil:
 cdef int _sample_member(Group *group, Engine *engine, Member *member, bint is_read) noexcept nogil:
     """The outcome of a sample of one thread, after which it may have been found to be over."""
     cdef uint32_t node = 0
-    cdef int outcome = engine_sample(engine, member.thread, is_read, &node)
+    cdef int outcome
     member.done = group.tick
+    if group.count > MANY and now_ns() - group.now_ns > TICK_MAX_NS:
+        member_fail(group, engine, member)
+        return TORN
+    outcome = engine_sample(engine, member.thread, is_read, &node)
     if outcome == UNLINKED or (outcome == FAULT and group.all):  # it may have ended
         outcome = UNLINKED
         if member_rejoin(group, engine, member):
