@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from core_support import PROGRAMS, line_of, wait_until_reading
-from support import INTERPRETERS, Target, spawn_target
+from support import INTERPRETERS, Target, spawn_target, tachyscope
 
 from tachyscope import PermissionDenied
 from tachyscope import attach as profile_of
@@ -183,6 +183,39 @@ def test_the_command_line_says_how_long_it_stopped(python: Path, tmp_path: Path)
     assert re.search(r"stopped [\d,]+ times for [\d,]+ us \(99 %: [\d,]+ us\), [\d.]+ % of the time", run.stderr)
     pauses = json.loads(stats.read_text())["pause_us"]
     assert 0 < pauses["p50"] <= pauses["p99"] <= pauses["total"] < 700_000
+
+
+ENDINGS = {"exit": ("os._exit(3)", 3), "kill": ("os.kill(os.getpid(), 9)", 128 + 9), "return": ("over = True", 3)}
+ENDING = """
+import os, sys, threading, time
+over = False
+def work():
+    while not over:
+        sum(range(300))
+threads = [threading.Thread(target=work) for _ in range(3)]
+for thread in threads:
+    thread.start()
+end = time.monotonic() + 0.15
+while time.monotonic() < end:
+    sum(range(300))
+{ending}
+for thread in threads:
+    thread.join()
+sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize("how", ENDINGS)
+def test_a_target_that_ends_is_let_go_with_its_own_status(python: Path, how: str, tmp_path: Path) -> None:
+    ending, status = ENDINGS[how]
+    output = str(tmp_path / "out.txt")
+    for _ in range(2):
+        run = tachyscope(
+            *("run", "--blocking", "-a", "-i", "40", "--collapsed", "-o", output, "--python", python),
+            *("-c", ENDING.format(ending=ending)),
+        )
+        assert run.returncode == status, run.stderr
+        assert "samples of" in run.stderr
 
 
 @on_the_newest

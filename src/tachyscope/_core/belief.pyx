@@ -86,6 +86,8 @@ cdef bint _is_often_there(Belief *belief, uint32_t parent, uint32_t code) noexce
     another one was there within some nanoseconds. So it has to be seen several times, and seldom anything else."""
     cdef char call[CALL_BYTES]
     cdef uint32_t this, all
+    if belief.codes.with_caches or tree_find(&belief.calls, parent, NO_FUNCTION, STRICTLY):
+        return False  # where in a call the caller is does not show; or another function is known to be called there
     if not _read_call(belief, parent, call):
         return False
     this = tree_child(&belief.calls, parent, code, THERE)
@@ -132,6 +134,7 @@ cdef bint _believe(Belief *belief, uint32_t parent, uint32_t code, uint64_t now,
     belief.calls.counts[call] += 1
     if belief.calls.counts[call] < needed:
         sure[0] = False
+    tree_child(&belief.calls, parent, NO_FUNCTION, STRICTLY)  # something is known to be called there
     return call != 0
 
 

@@ -21,6 +21,7 @@ cdef enum:
     TEXT_MAX = 1 << 14        # bytes of a name that are kept
     LINES_MAX = 1 << 24       # bytes of a location table; a longer one is not read
     BYTECODE_MAX = 1 << 30    # bytes of bytecode; more is taken for garbage
+    CACHES_UNKNOWN = 255      # of an instruction that stands in for another one
     UNITS_MAX = 1 << 20       # 2-byte units of bytecode that are looked at for instructions
     HEADER_MAX = 128
     VALIDATE_MAX = 256        # code objects validated in one call
@@ -317,6 +318,10 @@ cdef void _map_instructions(CodeTable *table, Memory *memory, Code *code) noexce
     for unit in range(units):
         if cached == 0:
             cached, since = table.caches[bytecode[2 * unit]], 0
+            if cached == CACHES_UNKNOWN:
+                free(code.back)
+                code.back = NULL
+                break
         else:
             cached, since = cached - 1, since + 1
         code.back[unit] = <uint8_t>since

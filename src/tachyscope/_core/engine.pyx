@@ -196,7 +196,9 @@ cdef int64_t _offset(Engine *engine, uint32_t code_id, int64_t offset) noexcept 
 cdef inline int64_t _start(Engine *engine, uint32_t code_id, int64_t offset) noexcept nogil:
     """Offset of the beginning of the instruction that `offset` is in; below 0 if none is, or that is not known."""
     cdef Code *code = &engine.codes.codes[code_id]
-    return 2 * (offset / 2 - code.back[offset / 2]) if offset >= 0 and code.back != NULL else -1
+    if offset < 0 or code.back == NULL or offset / 2 >= code.length / 2:
+        return -1
+    return 2 * (offset / 2 - code.back[offset / 2])
 
 
 cdef void _read_opcodes(Engine *engine, uint32_t *ids, int64_t *instrs, uint8_t *opcodes, uint32_t count) noexcept nogil:
@@ -398,7 +400,7 @@ cdef int _intern_left(Engine *engine, Thread *thread, uint64_t now, uint32_t *no
     before, the sample is about the moment of the copy."""
     cdef ThreadReader *reader = &thread.reader
     cdef Held held
-    cdef uint32_t code_id = codes_find(&engine.codes, reader.frames[0].code), parent
+    cdef uint32_t code_id = codes_find(&engine.codes, reader.frames[0].code), parent, known = engine.codes.count
     cdef int outcome
     if _intern(engine, thread, now, node) == SAMPLED:
         return SAMPLED
@@ -407,7 +409,10 @@ cdef int _intern_left(Engine *engine, Thread *thread, uint64_t now, uint32_t *no
         parent = engine.codes.codes[code_id].last_parent
         if parent and _is_called_from(engine, thread, parent):
             if _recall(engine, thread, &held, now, node) == SAMPLED:
+                reader.left = False  # this was not seen, so there is nothing to remember
                 return SAMPLED
+    if engine.codes.count != known:  # what was copied only now has to be there in another read
+        return TORN
     outcome = reader_walk_copy(reader, &engine.layout)
     return _intern(engine, thread, now, node) if outcome == SAMPLED else outcome
 

@@ -353,7 +353,11 @@ cdef bint member_is_on_cpu(Group *group, Member *member) noexcept nogil:
         return False
     text[got] = 0
     end = strrchr(text, c')')
-    return end != NULL and end + 2 < text + got and (end[2] == c'R' or (group.blocking and end[2] == c't'))
+    if end == NULL or end + 2 >= text + got:
+        return False
+    # Where there is a GIL only who has it was stopped, and that one was running.
+    return end[2] == c'R' or (end[2] == c't' and group.blocking and member.interp < group.interp_count
+                              and group.gils[group.interps[member.interp].gil].address != 0)
 
 
 cdef bint member_waits_for(int pid, Member *member, uintptr_t gil) noexcept nogil:
@@ -399,7 +403,7 @@ cdef void member_take(Group *group, Engine *engine, Member *member, uint32_t nod
     cdef uint8_t truncated = member.thread.reader.truncated
     if group.all:
         _identify(group, engine, member)
-    if group.native and engine.codes.native[opcode_at(engine.tree.nodes[node].place)]:
+    if group.native and not member.thread.reader.left and engine.codes.native[opcode_at(engine.tree.nodes[node].place)]:
         node = engine_special(engine, node, CODE_NATIVE)
     if holds and group.interps[member.interp].collecting:
         member.collecting += 1

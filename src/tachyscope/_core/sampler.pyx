@@ -135,6 +135,7 @@ cdef class Sampler:
                   uint64_t seed=0, int memory_fd=-1, bint record=False, bint bare=False, interpreters=(), int mode=0,
                   bint gc=True, bint native=False, bytes caches=b"", bytes calls=b"", int call_back=0, bint blocking=False, bytes natives=b""):
         self._engine.memory.pid, self._engine.memory.fd = pid, memory_fd
+        self._stopper.pid = pid
         self._interval_ns = self._engine.interval_ns = interval_ns if interval_ns > 0 else 1
         self._seed = seed or now_ns() | 1
         self._bare, self._record = bare, record
@@ -243,15 +244,15 @@ cdef class Sampler:
                 group_stop(&self._group, &self._engine, &self._stopper)
             outcome = SAMPLED if self._bare else self._sample(now)
             pause_ns = stopper_go(&self._stopper) if self._group.blocking else 0
-            if self._stopper.refused:
-                return 6
             if outcome == GONE or outcome == DENIED:
                 return 2 if outcome == GONE else 3
+            if self._stopper.refused:
+                return 6
             self._engine.counters.hits += 1
             now = now_ns()
             self._last_ns = now
             self._advance(now)
-            if self._due_ns < now + pause_ns:  # the target has at least half of the time for itself
+            if pause_ns and self._due_ns < now + pause_ns:  # the target has at least half of the time for itself
                 self._spared += 1
                 self._due_ns = now + pause_ns
             if self._faults_in_a_row >= FAULTS_IN_A_ROW:
@@ -262,7 +263,7 @@ cdef class Sampler:
 
     def run(self, uint64_t until_ns):
         """Sample until `until_ns` (CLOCK_MONOTONIC, as `time.monotonic_ns`) and say why it ended: one of SLICE_OVER,
-        INTERRUPTED, TARGET_GONE, TARGET_DENIED, TARGET_FAULTS. The ticks go on where the last call left them."""
+        INTERRUPTED, TARGET_GONE, TARGET_DENIED, TARGET_FAULTS, THREADS_NEW, TARGET_UNSTOPPABLE. The ticks go on where the last call left them."""
         cdef int result
         cdef int slack
         with nogil:

@@ -13,7 +13,9 @@ cdef struct Stopper:
     uint32_t count
     int late[STOPPED_MAX]           # threads that did not stop in time (in the kernel, waiting for a device): let go
     uint32_t late_count             # when they do
+    int pid                         # whose threads they are: it is not ours to reap, whatever becomes of it
     int refused                     # errno with which the kernel refused to stop a thread, 0: it did not
+    uint32_t refusals               # in a row: it refuses to stop who is about to end, too
     uint64_t begin_ns               # of this pause
     uint64_t pauses, total_ns
     uint32_t slots[PAUSE_SLOTS]     # pauses by their length, see `_slot`

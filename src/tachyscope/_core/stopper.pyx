@@ -2,8 +2,9 @@
 """Stopping single threads of the target while a sample is read, by ptrace. Used from compiled code only.
 
 A thread is seized, interrupted, and let go with every sample, so between two samples nothing of this is left: signals,
-new threads and `exec` are the program's own business. When a tracer dies, however it does, the kernel lets go of all that it
-has seized, and they run on. A signal that arrives just as a thread stops is passed on when it is let go.
+new threads and `exec` are the program's own business. (But a thread that does not stop in time stays seized until it
+does, and is let go then.) When a tracer dies, however it does, the kernel lets go of all that it has seized, and they run
+on. A signal that arrives just as a thread stops is passed on when it is let go.
 """
 
 from libc.errno cimport ESRCH, errno
@@ -22,13 +23,23 @@ cdef extern from *:
     """
     #include <sys/ptrace.h>
     #include <sys/types.h>
+    #include <signal.h>
     #include <sys/wait.h>
     /* The C library's ptrace takes an enum on some systems, an int on others. */
     static long ts_seize(int tid) { return ptrace(PTRACE_SEIZE, tid, 0L, 0L); }
     static long ts_interrupt(int tid) { return ptrace(PTRACE_INTERRUPT, tid, 0L, 0L); }
     static long ts_detach(int tid, int number) { return ptrace(PTRACE_DETACH, tid, 0L, (long)number); }
     static int ts_wait(int tid, int *status) { return waitpid(tid, status, __WALL | WNOHANG); }
-    static int ts_is_stopped(int status) { return WIFSTOPPED(status); }
+    /* 1: it is stopped, 0: not yet, -1: it has ended, -2: there is nothing to wait for. Takes nothing away. */
+    static int ts_look(int tid) {
+        siginfo_t info;
+        info.si_pid = 0;
+        if (waitid(P_PID, tid, &info, WEXITED | WSTOPPED | WNOHANG | WNOWAIT | __WALL) != 0)
+            return -2;
+        if (info.si_pid == 0)
+            return 0;
+        return info.si_code == CLD_TRAPPED || info.si_code == CLD_STOPPED ? 1 : -1;
+    }
     /* The signal that a thread stopped for; 0 if it stopped because we asked it to, or with its whole process. */
     static int ts_signal(int status) { return status >> 16 ? 0 : WSTOPSIG(status); }
     """
@@ -36,7 +47,7 @@ cdef extern from *:
     long ts_interrupt(int tid) nogil
     long ts_detach(int tid, int number) nogil
     int ts_wait(int tid, int *status) nogil
-    bint ts_is_stopped(int status) nogil
+    int ts_look(int tid) nogil
     int ts_signal(int status) nogil
 
 
@@ -45,6 +56,8 @@ cdef enum:
     NAP_NS = 20000
     PATIENCE_NS = 50000000     # after this the sample is read without it: it may wait for a CPU, or for a device
     LAST_PATIENCE_NS = 1000000000
+    LAST_RITES_NS = 100000000
+    REFUSALS = 4
 
 
 cdef bint stopper_has(Stopper *stopper, int tid) noexcept nogil:
@@ -55,21 +68,32 @@ cdef bint stopper_has(Stopper *stopper, int tid) noexcept nogil:
     return False
 
 
-cdef bint _await(int tid, uint64_t patience_ns, int *number, bint *late) noexcept nogil:
+cdef void _bury(Stopper *stopper, int tid) noexcept nogil:
+    """A thread that ended while it was ours has to be taken note of, or its process never ends. The process itself is
+    its parent's."""
+    cdef uint64_t begin = now_ns()
+    cdef int status = 0
+    while tid != stopper.pid and ts_wait(tid, &status) == 0 and now_ns() - begin < LAST_RITES_NS:
+        pass
+
+
+cdef bint _await(Stopper *stopper, int tid, uint64_t patience_ns, int *number, bint *late) noexcept nogil:
     """Wait until a thread that was interrupted stops; false if it ended, or (`late`) does not stop in time."""
     cdef uint64_t begin = now_ns(), waited
     cdef timespec nap
-    cdef int status = 0, got
+    cdef int status = 0, seen
     nap.tv_sec, nap.tv_nsec = 0, NAP_NS
     late[0] = False
     while True:
-        got = ts_wait(tid, &status)
-        if got == tid:
+        seen = ts_look(tid)
+        if seen == 1 and ts_wait(tid, &status) == tid:
             number[0] = ts_signal(status)
-            return ts_is_stopped(status)
+            return True
+        if seen == -1:
+            _bury(stopper, tid)
         waited = now_ns() - begin
-        if got != 0 or waited > patience_ns:
-            late[0] = got == 0
+        if seen < 0 or waited > patience_ns:
+            late[0] = seen >= 0
             return False
         if waited > SPIN_NS:
             nanosleep(&nap, NULL)
@@ -92,10 +116,12 @@ cdef bint stopper_stop(Stopper *stopper, int tid) noexcept nogil:
     if stopper.begin_ns == 0:
         stopper.begin_ns = now_ns()
     if ts_seize(tid) < 0:
-        stopper.refused = errno if errno != ESRCH else stopper.refused
+        stopper.refusals += errno != ESRCH
+        stopper.refused = errno if stopper.refusals == REFUSALS else stopper.refused
         return False
+    stopper.refusals = 0
     ts_interrupt(tid)
-    if not _await(tid, PATIENCE_NS, &number, &late):
+    if not _await(stopper, tid, PATIENCE_NS, &number, &late):
         if late:
             stopper.late[stopper.late_count] = tid
             stopper.late_count += 1
@@ -105,13 +131,18 @@ cdef bint stopper_stop(Stopper *stopper, int tid) noexcept nogil:
     return True
 
 
+cdef inline void _let_go(Stopper *stopper, int tid, int number) noexcept nogil:
+    if ts_detach(tid, number) < 0:  # it was killed meanwhile
+        _bury(stopper, tid)
+
+
 cdef void _let_late_go(Stopper *stopper, uint64_t patience_ns) noexcept nogil:
     cdef uint32_t i, kept = 0
     cdef bint late = False
     cdef int number = 0
     for i in range(stopper.late_count):
-        if _await(stopper.late[i], patience_ns, &number, &late):
-            ts_detach(stopper.late[i], number)
+        if _await(stopper, stopper.late[i], patience_ns, &number, &late):
+            _let_go(stopper, stopper.late[i], number)
         elif late:
             stopper.late[kept] = stopper.late[i]
             kept += 1
@@ -131,7 +162,7 @@ cdef uint64_t stopper_go(Stopper *stopper) noexcept nogil:
     cdef uint64_t pause_ns = 0
     cdef uint32_t i
     for i in range(stopper.count):
-        ts_detach(stopper.tids[i], stopper.signals[i])
+        _let_go(stopper, stopper.tids[i], stopper.signals[i])
     if stopper.count:
         pause_ns = now_ns() - stopper.begin_ns
         stopper.pauses += 1

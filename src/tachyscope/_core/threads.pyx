@@ -400,7 +400,8 @@ cdef void _stop_holder(Group *group, Engine *engine, Stopper *stopper, uintptr_t
 
 cdef void group_stop(Group *group, Engine *engine, Stopper *stopper) noexcept nogil:
     """Stop what could change a stack: the threads that have a GIL, or where there is none, all. Nobody else runs
-    Python until `stopper_go`."""
+    Python until `stopper_go`, unless the GIL was free and is taken meanwhile, or its holder is not known yet: then the
+    sample is as true as without."""
     cdef uint32_t i
     for i in range(group.interp_count):
         if group.interps[i].gil == i and group.gils[i].address:

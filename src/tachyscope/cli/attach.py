@@ -17,7 +17,7 @@ from tachyscope.recorder import Recorder
 NAME = "attach"
 SUMMARY = "profile a Python process that runs already"
 USAGE = "tachyscope attach [options] PID"
-DESCRIPTION = "Sample a running Python process by its process id. It is not stopped or changed."
+DESCRIPTION = "Sample a running Python process by its process id. It is not changed, nor stopped (but with --blocking)."
 DEFAULT_DURATION_S = 10.0
 
 

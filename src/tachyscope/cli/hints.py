@@ -16,8 +16,7 @@ LOOKS_LEAST = 20
 CHILDREN = {
     ("subprocess.py", "_try_wait"), ("subprocess.py", "_wait"), ("subprocess.py", "wait"),
     ("subprocess.py", "communicate"), ("multiprocessing/popen_fork.py", "poll"),
-    ("multiprocessing/popen_forkserver.py", "poll"), ("multiprocessing/pool.py", "wait"),
-    ("concurrent/futures/process.py", "wait_result_broken_or_wakeup"),
+    ("multiprocessing/popen_forkserver.py", "poll"), ("concurrent/futures/process.py", "wait_result_broken_or_wakeup"),
 }  # fmt: skip
 """Functions of the standard library in which a program waits for its children."""
 

@@ -94,14 +94,16 @@ class Bar:
         columns = (BarColumn(), TextColumn("{task.description}"))
         self._progress = RichProgress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True)
         self._task = self._progress.add_task(self._text(0.0), total=duration_s)
-        self._progress.start()
+        with suppress(OSError):
+            self._progress.start()
 
     def __call__(self) -> None:
         """Draw it, if it is time."""
         now = time.monotonic()
         if now - self._last >= BAR_EVERY_S:
             self._last, elapsed_s = now, now - self._begin
-            self._progress.update(self._task, completed=elapsed_s, description=self._text(elapsed_s), refresh=True)
+            with suppress(OSError):  # nobody looks on any more
+                self._progress.update(self._task, completed=elapsed_s, description=self._text(elapsed_s), refresh=True)
 
     def close(self) -> None:
         """Wipe it away."""

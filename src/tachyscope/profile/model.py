@@ -57,7 +57,7 @@ class ThreadInfo:
 
     `samples` are those that the mode counts, `seen` all: how often its stack was known. Of the latter are those at
     which it held the GIL (`gil_held`), collected garbage or had an exception, being raised or handled. The kernel was
-    asked `cpu_looks` times, at most a thousand times a second for all threads, and had it on a CPU `cpu_found` times,
+    asked `cpu_looks` times, at most 500 times a second for all threads, and had it on a CPU `cpu_found` times,
     and waiting for the GIL `gil_waiting` times.
     """
 

@@ -26,6 +26,9 @@ VERSIONED_CALLS = {
 """Calls whose cache (`_PyCallCache`) has the version of the function that they call, after a 2-byte counter."""
 
 
+STAND_INS = {"INSTRUMENTED_LINE", "INSTRUMENTED_INSTRUCTION"}
+"""What `sys.monitoring` writes over any other instruction, whose cache stays."""
+
 ALL_CALLS = {"CALL", "CALL_KW", "CALL_FUNCTION", "CALL_FUNCTION_KW", "CALL_FUNCTION_EX", "CALL_METHOD", "PRECALL"}
 PYTHON_CALLS = VERSIONED_CALLS | {
     "CALL_ALLOC_AND_ENTER_INIT", "CALL_EX_PY", "PRECALL_BOUND_METHOD", "PRECALL_PYFUNC"
@@ -43,8 +46,9 @@ class Opcodes:
 
     @property
     def caches(self) -> bytes:
-        """For each of the 256 numbers, how many units of inline cache follow."""
-        return bytes(self.entries[number][2] if number in self.entries else 0 for number in range(256))
+        """For each of the 256 numbers, how many units of inline cache follow; 255: that cannot be told."""
+        units = {number: 255 if name in STAND_INS else count for number, (name, _, count) in self.entries.items()}
+        return bytes(units.get(number, 0) for number in range(256))
 
     @property
     def calls(self) -> bytes:
