@@ -137,7 +137,7 @@ def test_threads_of_c_code_are_not_slowed_down(python: Path, tmp_path: Path) -> 
         alone = progress(target, lambda: time.sleep(1.0))
         watched = progress(target, lambda: blocking(target.pid, 1.0, interval_us=1000))
     assert watched[1] > 0.7 * alone[1]
-    assert watched[0] > 0.5 * alone[0]
+    assert watched[0] > 0.4 * alone[0]
 
 
 def progress(target: Target, action: object) -> tuple[float, float]:

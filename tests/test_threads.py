@@ -253,7 +253,7 @@ def test_c_code_has_a_frame(python: Path) -> None:
         inside[names[1] if len(names) > 1 else ""] += count * (stack[-1].function.name == "<native>")
     for kind in ("sleep", "hash"):
         assert inside[kind] >= 0.95 * leaves[kind]
-    assert inside["compute"] <= 0.25 * leaves["compute"]  # it asks the clock every few microseconds
+    assert inside["compute"] <= 0.5 * leaves["compute"]  # it asks the clock every few microseconds
 
 
 def test_a_collection_has_a_frame(python: Path) -> None:

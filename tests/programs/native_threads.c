@@ -1,11 +1,11 @@
-/* Threads that know nothing of Python: each adds one to a counter every 200 us. */
+/* Threads that know nothing of Python: each adds one to a counter every 2 ms. */
 #include <pthread.h>
 #include <time.h>
 
 static long counts[256];
 
 static void *work(void *count) {
-    struct timespec nap = {0, 200000};
+    struct timespec nap = {0, 2000000};
     for (;;) {
         nanosleep(&nap, NULL);
         ++*(volatile long *)count;

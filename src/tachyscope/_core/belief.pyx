@@ -18,8 +18,7 @@ cdef enum:
     STRICTLY = 0               # instead of an offset, in `calls`
     LOOSELY = 1
     ASKED = 2
-    THERE = 3
-    NO_FUNCTION = 0            # in place of a code: any
+    PROVED = 3
     CERTAIN = 3                # times that are enough for any call
     CALL_BYTES = 8             # of a call and its cache: instruction, counter, version of the function
     CALL_VERSION = 4           # where that is
@@ -80,21 +79,16 @@ cdef bint _is_proved(Belief *belief, uint32_t parent, uint32_t code) noexcept no
     return cached == version
 
 
-cdef bint _is_often_there(Belief *belief, uint32_t parent, uint32_t code) noexcept nogil:
-    """The same for 3.11, whose code objects have no version. There a caller says to be at the end of its call once the
-    function's frame is complete, and was read before that: what lies there is what it called, unless it was gone and
-    another one was there within some nanoseconds. So it has to be seen several times, and seldom anything else."""
-    cdef char call[CALL_BYTES]
-    cdef uint32_t this, all
-    if belief.codes.with_caches or tree_find(&belief.calls, parent, NO_FUNCTION, STRICTLY):
-        return False  # where in a call the caller is does not show; or another function is known to be called there
-    if not _read_call(belief, parent, call):
+cdef bint belief_is_proved(Belief *belief, uint32_t parent, uint32_t code) noexcept nogil:
+    """The same, remembered."""
+    cdef uint32_t call = tree_find(&belief.calls, parent, code, PROVED)
+    if call and belief.calls.counts[call]:
+        return True
+    if belief.layout.code_version < 0 or not _is_proved(belief, parent, code):
         return False
-    this = tree_child(&belief.calls, parent, code, THERE)
-    all = tree_child(&belief.calls, parent, NO_FUNCTION, THERE)
-    belief.calls.counts[this] += 1
-    belief.calls.counts[all] += 1
-    return belief.calls.counts[this] >= USUAL and 4 * belief.calls.counts[this] >= 3 * belief.calls.counts[all]
+    call = tree_child(&belief.calls, parent, code, PROVED)
+    belief.calls.counts[call] = 1
+    return call != 0
 
 
 cdef bint _is_shown(Belief *belief, uint32_t parent, uint32_t code) noexcept nogil:
@@ -104,13 +98,11 @@ cdef bint _is_shown(Belief *belief, uint32_t parent, uint32_t code) noexcept nog
     if calls_may_be_short(belief) and _is_usual(belief, parent, code):
         return True
     if belief.layout.code_version < 0:
-        if not _is_often_there(belief, parent, code):
-            return False
-    else:
-        call = tree_child(&belief.calls, parent, code, ASKED)
-        belief.calls.counts[call] += 1
-        if belief.calls.counts[call] & (belief.calls.counts[call] - 1) or not _is_proved(belief, parent, code):
-            return False
+        return False
+    call = tree_child(&belief.calls, parent, code, ASKED)
+    belief.calls.counts[call] += 1
+    if belief.calls.counts[call] & (belief.calls.counts[call] - 1) or not _is_proved(belief, parent, code):
+        return False
     call = tree_child(&belief.calls, parent, code, STRICTLY)  # may move the counts
     belief.calls.counts[call] = CERTAIN
     return True
@@ -134,7 +126,6 @@ cdef bint _believe(Belief *belief, uint32_t parent, uint32_t code, uint64_t now,
     belief.calls.counts[call] += 1
     if belief.calls.counts[call] < needed:
         sure[0] = False
-    tree_child(&belief.calls, parent, NO_FUNCTION, STRICTLY)  # something is known to be called there
     return call != 0
 
 

@@ -8,7 +8,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
-from tachyscope._core.belief cimport belief_child, belief_clear, belief_count, belief_init, calls_may_be_short
+from tachyscope._core.belief cimport belief_child, belief_clear, belief_count, belief_init, belief_is_proved, calls_may_be_short
 from tachyscope._core.codes cimport (
     CHANGED, CODE_FIRST, COPIED, NO_CODE, UNREADABLE, Code,
     codes_add, codes_clear, codes_find, codes_find_by_instr, codes_init, codes_validate,
@@ -402,12 +402,13 @@ cdef int _intern_left(Engine *engine, Thread *thread, uint64_t now, uint32_t *no
     cdef Held held
     cdef uint32_t code_id = codes_find(&engine.codes, reader.frames[0].code), parent, known = engine.codes.count
     cdef int outcome
-    if _intern(engine, thread, now, node) == SAMPLED:
+    if _intern(engine, thread, now, node) == SAMPLED and belief_is_proved(
+            &engine.belief, engine.tree.nodes[node[0]].parent, engine.tree.nodes[node[0]].code):
         return SAMPLED
     held.count, held.frames[0], held.read_ns = 1, reader.frames[0], now
     if code_id != NO_CODE:
         parent = engine.codes.codes[code_id].last_parent
-        if parent and _is_called_from(engine, thread, parent):
+        if parent and _is_called_from(engine, thread, parent) and belief_is_proved(&engine.belief, parent, code_id):
             if _recall(engine, thread, &held, now, node) == SAMPLED:
                 reader.left = False  # this was not seen, so there is nothing to remember
                 return SAMPLED

@@ -15,7 +15,7 @@ COMMANDS = (run, attach, doctor)
 """One module per command; each has NAME, SUMMARY, `configure(parser)` and `execute(options) -> exit status`."""
 
 _DESCRIPTION = """Watch a running Python program from the outside and show where its time goes.
-The program is not changed, not paused (but with --blocking) and needs no preparation."""
+The program is not changed, not paused unless asked for, and needs no preparation."""
 
 
 class _Version(argparse.Action):
