@@ -208,7 +208,7 @@ class Recorder:
             calls=table.calls,
             call_back=table.call_back,
             blocking=self.sampling.blocking,
-            natives=table.native,
+            natives=table.native if self.sampling.native else b"",
         )
         if self.sampling.all_threads:
             from tachyscope.roster import Roster

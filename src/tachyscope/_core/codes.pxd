@@ -70,7 +70,7 @@ cdef struct CodeTable:
 cdef int codes_init(CodeTable *table, Layout *layout) noexcept nogil
 cdef void codes_clear(CodeTable *table) noexcept nogil
 cdef uint32_t codes_find(CodeTable *table, uintptr_t address) noexcept nogil
-cdef uint32_t codes_find_by_instr(CodeTable *table, Layout *layout, uintptr_t instr) noexcept nogil
+cdef uint32_t codes_find_by_instr(CodeTable *table, uintptr_t instr) noexcept nogil
 cdef uint32_t codes_add(CodeTable *table, Memory *memory, Layout *layout, uintptr_t address) noexcept nogil
 cdef int codes_validate(CodeTable *table, Memory *memory, Layout *layout,
                         uint32_t *ids, size_t count) noexcept nogil

@@ -112,23 +112,22 @@ cdef uint32_t codes_find(CodeTable *table, uintptr_t address) noexcept nogil:
         slot = (slot + 1) & (table.slot_count - 1)
 
 
-cdef inline bint _has_instr(Code *code, Layout *layout, uintptr_t instr) noexcept nogil:
-    cdef uintptr_t start = code.address + layout.code_instructions
-    return code.alive and start <= instr < start + <uintptr_t>code.length
+cdef inline bint _has_instr(Code *code, uintptr_t instr) noexcept nogil:
+    return code.alive and code.bytecode <= instr < code.bytecode + <uintptr_t>code.length
 
 
-cdef uint32_t codes_find_by_instr(CodeTable *table, Layout *layout, uintptr_t instr) noexcept nogil:
+cdef uint32_t codes_find_by_instr(CodeTable *table, uintptr_t instr) noexcept nogil:
     """The code object whose bytecode an instruction is in, among those found so lately and the last ones copied;
     NO_CODE if it is in none of them."""
     cdef uint32_t code_id = NO_CODE, place, i
     for place in range(FOUND):
-        if CODE_FIRST <= table.found[place] < table.count and _has_instr(&table.codes[table.found[place]], layout, instr):
+        if CODE_FIRST <= table.found[place] < table.count and _has_instr(&table.codes[table.found[place]], instr):
             code_id = table.found[place]
             break
     else:
         place = FOUND - 1
         for i in range(table.count - CODE_FIRST if table.count - CODE_FIRST < SCANNED else SCANNED):
-            if _has_instr(&table.codes[table.count - 1 - i], layout, instr):
+            if _has_instr(&table.codes[table.count - 1 - i], instr):
                 code_id = table.count - 1 - i
                 break
     if code_id != NO_CODE:

@@ -362,7 +362,7 @@ cdef bint _name_left(Engine *engine, Thread *thread) noexcept nogil:
     cdef uint32_t code_id
     if reader.inner_count == 0 or reader.inner[0].code:
         return True
-    code_id = codes_find_by_instr(&engine.codes, &engine.layout, <uintptr_t>reader.inner[0].instr)
+    code_id = codes_find_by_instr(&engine.codes, <uintptr_t>reader.inner[0].instr)
     reader.agreed = False
     if code_id == NO_CODE:
         reader.inner_count = 0

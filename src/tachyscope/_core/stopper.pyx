@@ -60,12 +60,16 @@ cdef enum:
     REFUSALS = 4
 
 
-cdef bint stopper_has(Stopper *stopper, int tid) noexcept nogil:
+cdef bint _is_among(int *tids, uint32_t count, int tid) noexcept nogil:
     cdef uint32_t i
-    for i in range(stopper.count):
-        if stopper.tids[i] == tid:
+    for i in range(count):
+        if tids[i] == tid:
             return True
     return False
+
+
+cdef bint stopper_has(Stopper *stopper, int tid) noexcept nogil:
+    return _is_among(stopper.tids, stopper.count, tid)
 
 
 cdef void _bury(Stopper *stopper, int tid) noexcept nogil:
@@ -99,19 +103,13 @@ cdef bint _await(Stopper *stopper, int tid, uint64_t patience_ns, int *number, b
             nanosleep(&nap, NULL)
 
 
-cdef bint _is_late(Stopper *stopper, int tid) noexcept nogil:
-    cdef uint32_t i
-    for i in range(stopper.late_count):
-        if stopper.late[i] == tid:
-            return True
-    return False
-
-
 cdef bint stopper_stop(Stopper *stopper, int tid) noexcept nogil:
     """Stop a thread until `stopper_go`; false if it cannot be: `refused` says so if that is not because it is gone."""
     cdef bint late = False
     cdef int number = 0
-    if stopper.count == STOPPED_MAX or stopper.late_count == STOPPED_MAX or _is_late(stopper, tid):
+    if stopper.count == STOPPED_MAX or stopper.late_count == STOPPED_MAX:
+        return False
+    if _is_among(stopper.late, stopper.late_count, tid):
         return False
     if stopper.begin_ns == 0:
         stopper.begin_ns = now_ns()
