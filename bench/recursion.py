@@ -1,4 +1,4 @@
-"""Recursion of changing depth, two functions calling each other: never the same one twice in a row."""
+"""Recursion of changing depth: two functions in turn, and four in an order that changes from round to round."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ def benchmark(options: Options) -> Report:
     """Each version at both rates."""
     report = Report()
     hard.check(report, options, "recursion", truth.recursion)
+    hard.check(report, options, "mutual", truth.mutual())
     return report
 
 

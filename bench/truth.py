@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import runpy
 from collections import Counter
 from collections.abc import Callable
 
 from bench.profilers import Recording, Stack
+from bench.targets import PROGRAMS
 
 Possible = Callable[[Stack], bool]
 
@@ -53,6 +55,13 @@ def recursion(stack: Stack) -> bool:
     levels = len(calls) - has_leaf
     in_turn = all(name == ("even", "odd")[place % 2] for place, name in enumerate(calls[:levels]))
     return in_turn and (levels - 1 in RECURSION_DEPTHS if has_leaf else levels - 1 <= max(RECURSION_DEPTHS))
+
+
+def mutual() -> Possible:
+    """A beginning of one of the ways of programs/mutual.py."""
+    ways = runpy.run_path(str(PROGRAMS / "mutual.py"))["ways"]()
+    possible = {("<module>",)}.union(*(_prefixes("<module>", "main", *way, "end", "leaf") for way in ways))
+    return lambda stack: stack in possible
 
 
 _GENERATORS = (
