@@ -159,6 +159,7 @@ UNTIL_312 = {
 UNTIL_310 = {
     "interp_thread_head": "OFFSET(PyInterpreterState, tstate_head)",
     "thread_frame": "OFFSET(PyThreadState, frame)",
+    "thread_recursion_depth": "OFFSET(PyThreadState, recursion_depth)",
     "frame_code": "OFFSET(PyFrameObject, f_code)",
     "frame_previous": "OFFSET(PyFrameObject, f_back)",
     "frame_instr": "OFFSET(PyFrameObject, f_lasti)",

@@ -71,6 +71,22 @@ def test_few_impossible_stacks_with_empty_leaves(python: Path) -> None:
     check_possible(stacks, sum(stacks.values()) / 5000)
 
 
+def test_few_stacks_mix_two_ways_of_a_recursion(python: Path) -> None:
+    ways = ("dbadccab", "aabcbdacdbbadcdd", "cbdaacdbadbcabdcadcbbd", "acdbcbbadcbdabcaaddcbcbadb")
+    possible = {("<module>",), ("<module>", "main")}
+    for way in ways:
+        whole = ("<module>", "main", *way, "end", "leaf")
+        possible |= {whole[:length] for length in range(len(whole) + 1)}
+    with spawn_target(python, PROGRAMS / "ways.py", *ways) as target:
+        sampler = attach(target.pid).sampler()
+        run_until(sampler, lambda: sampler.counters["samples"] >= 40_000, 0.05)
+    stacks = names_of(sampler)
+    wrong = {stack: count for stack, count in stacks.items() if stack not in possible}
+    assert sum(wrong.values()) <= sum(stacks.values()) / 5000, wrong
+    assert max(map(len, stacks)) > 12, stacks
+    assert sampler.counters["failed"] <= sampler.counters["hits"] / 20 + LEARNING
+
+
 @pytest.mark.parametrize("kind", ["generators", "coroutines"])
 def test_no_frame_of_the_wrong_generator(python: Path, kind: str) -> None:
     stacks = sampled(python, kind, ONE_MICROSECOND_LOOPS, 40_000)

@@ -78,7 +78,8 @@ def _check_threads(layout: Layout) -> None:
     """The parts that are read together have to be near each other."""
     for name in _IN_LIST:
         _check_field(layout, name, 8, MAX_OFFSET)
-    _check_optional(layout, "thread_native_id", 8, MAX_OFFSET)
+    for name in ("thread_native_id", "thread_recursion_depth"):
+        _check_optional(layout, name, 8, MAX_OFFSET)
     for name, width in _IN_GIL.items():
         _check_field(layout, name, width, MAX_HEADER_BYTES)
     for name in ("exc_value", "exc_previous"):
@@ -89,10 +90,12 @@ def _check_threads(layout: Layout) -> None:
 
 
 def state_span(layout: Layout) -> tuple[int, int]:
-    """Return which bytes of a thread state are read with every sample: the current frame, ids, the exceptions."""
+    """Return which bytes of a thread state are read with every sample: the current frame, ids, the exceptions,
+    the number of calls."""
     frame = layout.thread_frame if layout.thread_cframe == ABSENT else layout.thread_cframe
     words = [frame, *(getattr(layout, name) for name in _IN_STATE)]
     words += [layout.thread_native_id] if layout.thread_native_id != ABSENT else []
+    words += [layout.thread_recursion_depth] if layout.thread_recursion_depth != ABSENT else []
     words += [layout.thread_exc_state + layout.exc_value, layout.thread_exc_state + layout.exc_previous]
     return min(words), max(words) + 8
 

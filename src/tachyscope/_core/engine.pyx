@@ -8,17 +8,21 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
-from tachyscope._core.belief cimport belief_child, belief_clear, belief_count, belief_init, belief_is_proved, calls_may_be_short
+from tachyscope._core.belief cimport (
+    belief_again, belief_child, belief_clear, belief_count, belief_distrust, belief_init, calls_may_be_short,
+)
 from tachyscope._core.codes cimport (
     CHANGED, CODE_FIRST, COPIED, NO_CODE, UNREADABLE, Code,
     codes_add, codes_clear, codes_find, codes_find_by_instr, codes_init, codes_validate,
 )
+from tachyscope._core.recursion cimport recursion_find
 from tachyscope._core.regions cimport (
     DENIED, FAULT, GONE, INNER, MISSED, SAMPLED, TORN, UNLINKED, ThreadReader, Walked,
     reader_accept, reader_be_strict, reader_clear, reader_forget, reader_init, reader_is_linked, reader_learn, reader_read,
     reader_state,
 )
 from tachyscope._core.memory cimport iovec, memory_readv
+from tachyscope._core.sites cimport site_has_proved
 from tachyscope._core.stacks cimport offset_at, place_of, tree_child, tree_clear, tree_init
 from tachyscope._core.unwinder cimport reader_walk, reader_walk_copy
 
@@ -154,15 +158,19 @@ cdef inline bint _due(Engine *engine, uint32_t code_id, uint64_t now, bint arriv
 cdef int _validate(Engine *engine, Thread *thread, uint32_t common, uint64_t now) noexcept nogil:
     """Look again at the code objects of this stack for which that is due, in one call."""
     cdef uint32_t ids[VALIDATE_MAX]
-    cdef uint32_t depth = thread.reader.depth, first = common, i
+    cdef uint32_t depth = thread.reader.depth, first = common, i, place
     cdef size_t count = 0
+    cdef Code *code
     cdef bint churn = engine.codes.reused_ns and now < engine.codes.reused_ns + CHURN_NS
     if churn or now > thread.path.checked_ns + RESIDENT_CHECK_NS:
         first = 0
         thread.path.checked_ns = now
     for i in range(first, depth):
-        if _due(engine, thread.path.ids[depth - 1 - (i - first)], now, depth - 1 - (i - first) >= common):
-            ids[count] = thread.path.ids[depth - 1 - (i - first)]
+        place = depth - 1 - (i - first)
+        code = &engine.codes.codes[thread.path.ids[place]]
+        if code.asked_ns != now and _due(engine, thread.path.ids[place], now, place >= common):
+            code.asked_ns = now
+            ids[count] = thread.path.ids[place]
             count += 1
             if count == VALIDATE_MAX:
                 break
@@ -259,6 +267,8 @@ cdef int _intern(Engine *engine, Thread *thread, uint64_t now, uint32_t *node) n
             _read_opcodes(engine, &thread.path.ids[i], &thread.path.instrs[i], &thread.path.opcodes[i],
                           depth - i if depth - i < OPCODES else OPCODES)
             i += OPCODES
+    if engine.belief.heap:
+        recursion_find(&engine.belief, thread.path.ids, depth)
     belief_count(&engine.belief, thread.path.nodes, common)
     node[0] = thread.path.nodes[common - 1] if common else 0
     for i in range(common, depth):
@@ -266,6 +276,7 @@ cdef int _intern(Engine *engine, Thread *thread, uint64_t now, uint32_t *node) n
         if offset < -2:
             return TORN
         if not engine.codes.codes[thread.path.ids[i]].hidden:
+            engine.belief.innermost = i + 1 == depth
             node[0] = belief_child(
                 &engine.belief, node[0], thread.path.ids[i],
                 _place(engine, thread.path.ids[i], offset, thread.path.opcodes[i]), now, &sure)
@@ -311,6 +322,7 @@ cdef int _recall(Engine *engine, Thread *thread, Held *held, uint64_t now, uint3
     cdef int i, base
     cdef bint sure = True
     node[0] = 0
+    belief_distrust(&engine.belief)
     for base in range(held.count):
         node[0] = _parent_of(engine, thread, held, base, now, &ids[base])
         if node[0] or ids[base] == NO_CODE:
@@ -325,7 +337,10 @@ cdef int _recall(Engine *engine, Thread *thread, Held *held, uint64_t now, uint3
             return TORN
         if engine.codes.with_caches:
             _read_opcodes(engine, &ids[i], &held.frames[i].instr, &opcode, 1)
-        node[0] = belief_child(&engine.belief, node[0], ids[i], _place(engine, ids[i], offset, opcode), now, &sure)
+        if i == base:
+            node[0] = belief_again(&engine.belief, node[0], ids[i], _place(engine, ids[i], offset, opcode))
+        else:
+            node[0] = belief_child(&engine.belief, node[0], ids[i], _place(engine, ids[i], offset, opcode), now, &sure)
         if node[0] == 0 or not sure:
             return TORN
     engine.counters.recalled += 1
@@ -343,7 +358,7 @@ cdef void _remember(Engine *engine, Thread *thread, uint32_t node) noexcept nogi
         node = engine.tree.nodes[node].parent
         if code.thread != thread.reader.address:
             code.thread, code.last_parent, code.parent = thread.reader.address, 0, 0
-        if level == 0:
+        if level == 0 or code.last_parent == 0:
             code.last_parent = node
         code.parent_times = code.parent_times + 1 if code.parent == node else 0
         code.parent = node
@@ -363,7 +378,7 @@ cdef bint _name_left(Engine *engine, Thread *thread) noexcept nogil:
     if reader.inner_count == 0 or reader.inner[0].code:
         return True
     code_id = codes_find_by_instr(&engine.codes, <uintptr_t>reader.inner[0].instr)
-    reader.agreed = False
+    reader.agreed = reader.stayed = False
     if code_id == NO_CODE:
         reader.inner_count = 0
         return False
@@ -402,13 +417,13 @@ cdef int _intern_left(Engine *engine, Thread *thread, uint64_t now, uint32_t *no
     cdef Held held
     cdef uint32_t code_id = codes_find(&engine.codes, reader.frames[0].code), parent, known = engine.codes.count
     cdef int outcome
-    if _intern(engine, thread, now, node) == SAMPLED and belief_is_proved(
+    if _intern(engine, thread, now, node) == SAMPLED and site_has_proved(
             &engine.belief, engine.tree.nodes[node[0]].parent, engine.tree.nodes[node[0]].code):
         return SAMPLED
     held.count, held.frames[0], held.read_ns = 1, reader.frames[0], now
     if code_id != NO_CODE:
         parent = engine.codes.codes[code_id].last_parent
-        if parent and _is_called_from(engine, thread, parent) and belief_is_proved(&engine.belief, parent, code_id):
+        if parent and _is_called_from(engine, thread, parent) and site_has_proved(&engine.belief, parent, code_id):
             if _recall(engine, thread, &held, now, node) == SAMPLED:
                 reader.left = False  # this was not seen, so there is nothing to remember
                 return SAMPLED
@@ -428,6 +443,8 @@ cdef int _attempt(Engine *engine, Thread *thread, bint is_read, uint32_t *node) 
             outcome = TORN
     if outcome == SAMPLED:
         outcome = (_intern_left if thread.reader.left else _intern)(engine, thread, thread.reader.read_ns, node)
+        if outcome == TORN and thread.reader.inner_count == 0 and thread.reader.running and thread.reader.depth:
+            thread.reader.inner_count, thread.reader.inner[0] = 1, thread.reader.frames[0]
     if outcome == TORN:
         engine.counters.torn += 1
     elif outcome == MISSED:
@@ -445,7 +462,7 @@ cdef int _persist(Engine *engine, Thread *thread, bint is_read, uint32_t *node) 
     short chains of calls (to 3.10) and of generators seldom can, and to take the next stack that can would favour
     long ones. So wait for a stack of the same function, for some attempts; then take the one that it had the last
     time. If nothing was called meanwhile there is no such excuse."""
-    cdef uint32_t attempt, faults = 0
+    cdef uint32_t attempt, faults = 0, recalled = 0
     cdef int outcome = FAULT
     cdef bint moved = False
     cdef bint brief = calls_may_be_short(&engine.belief) or engine.layout.frame_stack_top_kind < 0
@@ -460,14 +477,17 @@ cdef int _persist(Engine *engine, Thread *thread, bint is_read, uint32_t *node) 
         faults += outcome == FAULT
         if outcome == GONE or outcome == DENIED or outcome == UNLINKED or faults == FAULTS_MAX:
             break
-        if outcome == SAMPLED and (held.count == 0 or _is_of(engine, node[0], &held) or attempt >= hold):
-            if node[0] and (thread.reader.scattered.count or engine.layout.frame_stack_top_kind < 0 or thread.reader.left):
-                _remember(engine, thread, node[0])
+        if outcome == SAMPLED and (held.count == 0 or _is_of(engine, node[0], &held)):
+            _remember(engine, thread, node[0])
             break
-        thread.reader.agreed = False
-        moved = moved or not thread.reader.stayed or thread.reader.inner[0].address != held.frames[0].address
-        if moved and attempt >= HOLD and _recall(engine, thread, &held, thread.reader.read_ns, node) == SAMPLED:
+        moved = (moved or engine.belief.moved or not thread.reader.stayed
+                 or thread.reader.inner[0].address != held.frames[0].address)
+        if moved and attempt >= HOLD and _recall(engine, thread, &held, thread.reader.read_ns, &recalled) == SAMPLED:
+            node[0] = recalled
             return SAMPLED
+        if outcome == SAMPLED and attempt >= hold:
+            _remember(engine, thread, node[0])
+            break
     return outcome
 
 
@@ -480,7 +500,7 @@ cdef int engine_sample(Engine *engine, Thread *thread, bint is_read, uint32_t *n
     the first read was done already."""
     cdef uint64_t torn = engine.counters.torn
     cdef int outcome
-    engine.belief.reader = &thread.reader
+    engine.belief.reader, engine.belief.confirmed_ns, engine.belief.moved = &thread.reader, 0, False
     outcome = _persist(engine, thread, is_read, node)
     engine.counters.retried += engine.counters.torn != torn
     if outcome == SAMPLED:

@@ -19,6 +19,7 @@ cdef struct Layout:
     int32_t thread_exc_info
     int32_t thread_exc_state
     int32_t thread_frame
+    int32_t thread_recursion_depth
     int32_t thread_cframe
     int32_t cframe_current_frame
     int32_t cframe_previous
@@ -80,6 +81,7 @@ cdef inline int layout_fill(Layout *layout, object source) except -1:
     layout.thread_exc_info = source.thread_exc_info
     layout.thread_exc_state = source.thread_exc_state
     layout.thread_frame = source.thread_frame
+    layout.thread_recursion_depth = source.thread_recursion_depth
     layout.thread_cframe = source.thread_cframe
     layout.cframe_current_frame = source.cframe_current_frame
     layout.cframe_previous = source.cframe_previous

@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 
 from libc.string cimport memcpy
 
@@ -42,6 +42,7 @@ cdef enum:
     CFRAMES = 4
     READINGS = 3
     INNER = 5
+    UNCOUNTED = -(1 << 30)
 
 
 # Who called whom when it was last beyond doubt: by the callee's frame (and code), and by the caller's frame.
@@ -70,6 +71,8 @@ cdef struct ThreadReader:
     uint8_t stale                   # regions changed: lay out again before the next read
     Walked *frames
     uint32_t depth, max_depth, frame_capacity
+    int32_t unseen                  # calls under way less frames walked: C code (to 3.10), or UNCOUNTED
+    uintptr_t landmark              # a frame of the walk that must not come again (to 3.10)
     Walked inner[INNER]             # what is certain of the last read's stack even if it was torn: its innermost frames
     uint8_t inner_count
     uint8_t native                  # C code between two frames is wanted

@@ -37,6 +37,7 @@ cdef enum:
     STACK_SLACK = 1024         # bytes above the innermost frame that are read too: room for the next calls
     STACK_GAP = PAGE           # data stack frames this close are read as one range (no unmapped page fits between)
     SCATTERED_GAP = 2048       # reading so many bytes more costs no more than another range
+    SCATTERED_MAX = 8192       # bytes of one range: more take so long that its frames are not of one moment
     LOOK_EVERY = 4             # reads after which scattered ranges are looked at: is each still needed?
     IDLE_LOOKS = 64            # so often, at most, a range may be found idle before it is given up
     MANY_IDLE = 8              # ranges
@@ -237,13 +238,15 @@ cdef inline uintptr_t _with_slack(uintptr_t end) noexcept nogil:
     return end + STACK_SLACK if end + STACK_SLACK < page_end else page_end
 
 
-cdef bint _widen(RegionList *list, uintptr_t start, uintptr_t end, uintptr_t gap) noexcept nogil:
-    """Let a neighbouring region include [start, end), if there is one within `gap`."""
+cdef bint _widen(RegionList *list, uintptr_t start, uintptr_t end, uintptr_t gap, uintptr_t most) noexcept nogil:
+    """Let a neighbouring region include [start, end), if there is one within `gap` and that makes it no larger than
+    `most`."""
     cdef Region *region
     cdef uint32_t i
     for i in range(list.count):
         region = &list.items[list.count - 1 - i]
-        if start <= region.end + gap and end + gap >= region.start:
+        if (start <= region.end + gap and end + gap >= region.start
+                and region.end <= start + most and end <= region.start + most):
             region.start = start if start < region.start else region.start
             region.end = end if end > region.end else region.end
             region_mark_used(region, start, end)
@@ -272,7 +275,8 @@ cdef int _add(ThreadReader *reader, uintptr_t start, uintptr_t end, bint on_stac
     cdef Region *region
     cdef uintptr_t with_slack = _with_slack(end) if on_stack else end
     reader.stale = True
-    if _widen(list, start, with_slack, STACK_GAP if on_stack else SCATTERED_GAP):
+    if _widen(list, start, with_slack, STACK_GAP if on_stack else SCATTERED_GAP,
+              <uintptr_t>1 << 40 if on_stack else SCATTERED_MAX):
         return 0
     while on_stack and place > 0 and list.items[place - 1].start > start:
         place -= 1

@@ -24,6 +24,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
 
 from tachyscope._core.codes cimport NATIVE_ADDRESS
+from tachyscope._core.confirm cimport reader_count_unseen
 from tachyscope._core.frames cimport INSTR_POINTER, code_of, instr_of, is_entry, previous_of, running, word_at
 from tachyscope._core.layout cimport Layout
 from tachyscope._core.regions cimport (
@@ -197,6 +198,15 @@ cdef int _walk_from(ThreadReader *reader, Layout *layout, uintptr_t top) noexcep
     return SAMPLED if at_end else TORN
 
 
+cdef int _push_linked(ThreadReader *reader, Layout *layout, uintptr_t address, char *frame) noexcept nogil:
+    """Push a frame up to 3.10, where torn links may lead in a circle: -1 if they do, at the latest after a few rounds."""
+    if reader.depth and address == reader.landmark:
+        return -1
+    if reader.depth & (reader.depth - 1) == 0:
+        reader.landmark = address
+    return _push(reader, layout, address, frame)
+
+
 cdef Region *_heap_region(ThreadReader *reader, Layout *layout, uintptr_t address, Region *callee) noexcept nogil:
     """The range where a frame was read, NULL (MISSED) if it was not."""
     cdef Region *region = region_find(reader, address, layout.frame_size, callee)
@@ -224,10 +234,8 @@ cdef int _walk_both(ThreadReader *reader, Layout *layout, uintptr_t address) noe
         settled = running(layout, first) and running(layout, second)
         if reader.depth == 0 and previous_of(layout, first):
             settled = True
-        if not (settled and _agree(layout, first, second)) or _push(reader, layout, address, first) < 0:
+        if not (settled and _agree(layout, first, second)) or _push_linked(reader, layout, address, first) < 0:
             return TORN
-        if reader.depth > 2 and instr_of(layout, first) != instr_of(layout, second):
-            reader.agreed = False
         if reader.depth >= reader.max_depth:
             reader.truncated = True
             return SAMPLED
@@ -256,7 +264,7 @@ cdef int _walk_copy(ThreadReader *reader, Layout *layout, uintptr_t address, bin
         frame = second_copy(reader, region, address) if second else first_copy(reader, region, address)
         if previous_of(layout, frame) == 0 and not _is_outermost(reader, layout, address, region):
             return TORN
-        if not running(layout, frame) or _push(reader, layout, address, frame) < 0:
+        if not running(layout, frame) or _push_linked(reader, layout, address, frame) < 0:
             return TORN
         if reader.depth >= reader.max_depth:
             reader.truncated = True
@@ -276,7 +284,7 @@ cdef int _walk_known(ThreadReader *reader, Layout *layout, uintptr_t top) noexce
     frame = first_copy(reader, region, top)
     reader.depth = reader.truncated = 0
     caller = _known_caller(reader, top, code_of(layout, frame), LASTING)
-    if caller == 0 or _push(reader, layout, top, frame) < 0:
+    if caller == 0 or _push_linked(reader, layout, top, frame) < 0:
         return TORN
     return _walk_both(reader, layout, caller)
 
@@ -286,7 +294,6 @@ cdef int _walk_heap(ThreadReader *reader, Layout *layout, uintptr_t top) noexcep
     outlast the read: one of the copies has to do for them."""
     cdef int outcome
     reader.depth = reader.truncated = reader.running = 0
-    reader.agreed = True
     reader.stayed = (word_at(reader.buffer + reader.words_offset[1]) == top
                      and word_at(reader.buffer + reader.words_offset[2]) == top)
     outcome = _walk_both(reader, layout, top)
@@ -298,7 +305,8 @@ cdef int _walk_heap(ThreadReader *reader, Layout *layout, uintptr_t top) noexcep
             outcome = _walk_copy(reader, layout, top, True)
         if outcome == TORN:
             outcome = _walk_known(reader, layout, top)
-        reader.agreed = False
+        reader.stayed = reader.stayed and outcome != TORN
+    reader_count_unseen(reader, layout, reader.buffer + reader.words_offset[0])
     reader_keep_inner(reader, layout, top)
     return outcome
 

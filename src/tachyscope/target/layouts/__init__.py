@@ -58,6 +58,7 @@ class Layout:
     thread_id: int  # pthread id
     thread_native_id: int  # kernel thread id (3.11+)
     thread_frame: int  # 3.8 to 3.10: `frame`; 3.13+: `current_frame`; ABSENT where a cframe stands between
+    thread_recursion_depth: int  # int32: how many calls are under way (to 3.10)
     thread_cframe: int  # 3.11, 3.12
     cframe_current_frame: int
     cframe_previous: int

@@ -34,6 +34,7 @@ LAYOUT = Layout(
     thread_id=176,
     thread_native_id=ABSENT,
     thread_frame=24,
+    thread_recursion_depth=32,
     thread_cframe=ABSENT,
     cframe_current_frame=ABSENT,
     cframe_previous=ABSENT,

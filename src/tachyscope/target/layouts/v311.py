@@ -34,6 +34,7 @@ LAYOUT = Layout(
     thread_id=152,
     thread_native_id=160,
     thread_frame=ABSENT,
+    thread_recursion_depth=ABSENT,
     thread_cframe=56,
     cframe_current_frame=8,
     cframe_previous=16,

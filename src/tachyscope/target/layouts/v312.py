@@ -34,6 +34,7 @@ LAYOUT = Layout(
     thread_id=136,
     thread_native_id=144,
     thread_frame=ABSENT,
+    thread_recursion_depth=ABSENT,
     thread_cframe=56,
     cframe_current_frame=0,
     cframe_previous=8,
