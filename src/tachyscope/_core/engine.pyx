@@ -15,7 +15,7 @@ from tachyscope._core.codes cimport (
     CHANGED, CODE_FIRST, COPIED, NO_CODE, UNREADABLE, Code,
     codes_add, codes_clear, codes_find, codes_find_by_instr, codes_init, codes_validate,
 )
-from tachyscope._core.recursion cimport recursion_find
+from tachyscope._core.recursion cimport is_recursive, recursion_find
 from tachyscope._core.regions cimport (
     DENIED, FAULT, GONE, INNER, MISSED, SAMPLED, TORN, UNLINKED, ThreadReader, Walked,
     reader_accept, reader_be_strict, reader_clear, reader_forget, reader_init, reader_is_linked, reader_learn, reader_read,
@@ -282,6 +282,7 @@ cdef int _intern(Engine *engine, Thread *thread, uint64_t now, uint32_t *node) n
                 _place(engine, thread.path.ids[i], offset, thread.path.opcodes[i]), now, &sure)
             if node[0] == 0:
                 reader_be_strict(&thread.reader)
+                recursion_find(&engine.belief, thread.path.ids, depth)
                 return TORN
         thread.path.nodes[i] = node[0]
         if sure:
@@ -337,7 +338,7 @@ cdef int _recall(Engine *engine, Thread *thread, Held *held, uint64_t now, uint3
             return TORN
         if engine.codes.with_caches:
             _read_opcodes(engine, &ids[i], &held.frames[i].instr, &opcode, 1)
-        if i == base:
+        if i == base and is_recursive(&engine.belief, node[0]):
             node[0] = belief_again(&engine.belief, node[0], ids[i], _place(engine, ids[i], offset, opcode))
         else:
             node[0] = belief_child(&engine.belief, node[0], ids[i], _place(engine, ids[i], offset, opcode), now, &sure)

@@ -143,9 +143,11 @@ cdef int recursion_believe(Belief *belief, uint32_t parent, uint32_t code, bint 
 
 
 cdef void _mark_recursive(Belief *belief, uint32_t code) noexcept nogil:
-    """A function calls itself: doubt what was believed of its calls before that was known."""
+    """A function calls itself: up to 3.10 doubt what was believed of its calls before that was known."""
     cdef uint32_t i
     belief.codes.codes[code].recursive = True
+    if not belief.heap:
+        return
     forget_callers(belief)
     for i in range(1, belief.tree.count):
         if is_recursive(belief, belief.tree.nodes[i].parent):
@@ -156,8 +158,8 @@ cdef void _mark_recursive(Belief *belief, uint32_t code) noexcept nogil:
 
 
 cdef void recursion_find(Belief *belief, uint32_t *ids, uint32_t count) noexcept nogil:
-    """Note which functions of a stack are twice in it (to 3.10). A torn one does no harm here: what it says wrongly only
-    makes more of a doubt."""
+    """Note which functions of a stack are twice in it. A torn one does no harm here: what it says wrongly only makes
+    more of a doubt."""
     cdef uint32_t i
     cdef Code *code
     belief.stack += 1
