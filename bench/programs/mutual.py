@@ -3,13 +3,16 @@
 `python mutual.py` runs; the ways are drawn from SEED, so whoever checks can draw them, too.
 """
 
+from __future__ import annotations
+
 import random
 import sys
+from typing import Any
 
 SEED, WAYS, SHORTEST, LONGEST = 20, 6, 8, 40
 
 
-def ways() -> "list[str]":
+def ways() -> list[str]:
     """The names of the functions from the outermost on, for each way."""
     chance = random.Random(SEED)
     return ["".join(chance.choice("abcd") for _ in range(chance.randint(SHORTEST, LONGEST))) for _ in range(WAYS)]
@@ -20,23 +23,23 @@ def leaf() -> None:
         pass
 
 
-def a(steps: list, level: int) -> None:
+def a(steps: list[Any], level: int) -> None:
     steps[level](steps, level + 1)
 
 
-def b(steps: list, level: int) -> None:
+def b(steps: list[Any], level: int) -> None:
     steps[level](steps, level + 1)
 
 
-def c(steps: list, level: int) -> None:
+def c(steps: list[Any], level: int) -> None:
     steps[level](steps, level + 1)
 
 
-def d(steps: list, level: int) -> None:
+def d(steps: list[Any], level: int) -> None:
     steps[level](steps, level + 1)
 
 
-def end(steps: list, level: int) -> None:
+def end(steps: list[Any], level: int) -> None:
     leaf()
 
 
