@@ -77,6 +77,8 @@ def cells_of(report: Path) -> Cells:
         if match is None or case.find("skipped") is not None:
             continue
         failed = case.find("failure") is not None or case.find("error") is not None
+        if failed:
+            print(f"failed: {case.get('name')}", file=sys.stderr)
         passed, failures = cells.get(match[1], (0, 0))
         cells[match[1]] = (passed + (not failed), failures + failed)
     return cells
