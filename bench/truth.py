@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import runpy
 from collections import Counter
 from collections.abc import Callable
 
 from bench.profilers import Recording, Stack
-from bench.targets import PROGRAMS
 
 Possible = Callable[[Stack], bool]
 
@@ -57,11 +55,20 @@ def recursion(stack: Stack) -> bool:
     return in_turn and (levels - 1 in RECURSION_DEPTHS if has_leaf else levels - 1 <= max(RECURSION_DEPTHS))
 
 
-def mutual() -> Possible:
-    """A beginning of one of the ways of programs/mutual.py."""
-    ways = runpy.run_path(str(PROGRAMS / "mutual.py"))["ways"]()
-    possible = {("<module>",)}.union(*(_prefixes("<module>", "main", *way, "end", "leaf") for way in ways))
-    return lambda stack: stack in possible
+WAYS = (
+    "cacbaddaabcdddbbc",
+    "cdaddabbabaabccccbaacbbbaaccb",
+    "dbcdbbdabdcbaabdbbaacacddabad",
+    "aaaaccacaabbababcbdcadabbbbac",
+    "dbaddabbcdacbccb",
+    "acadccddaadbaa",
+)
+_MUTUAL = set[Stack]().union(*(_prefixes("<module>", "main", *way, "end", "leaf") for way in WAYS)) - {()}
+
+
+def mutual(stack: Stack) -> bool:
+    """A beginning of one of the ways: one that mixes two of them cannot be."""
+    return stack in _MUTUAL
 
 
 _GENERATORS = (
