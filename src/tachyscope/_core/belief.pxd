@@ -58,7 +58,7 @@ cdef inline bint calls_may_be_short(Belief *belief) noexcept nogil:
 cdef int belief_init(Belief *belief, Tree *tree, CodeTable *codes, bint heap) noexcept nogil
 cdef void belief_clear(Belief *belief) noexcept nogil
 cdef void belief_distrust(Belief *belief) noexcept nogil
-cdef uint32_t belief_again(Belief *belief, uint32_t parent, uint32_t code, int64_t place) noexcept nogil
+cdef uint32_t belief_node(Belief *belief, uint32_t parent, uint32_t code, int64_t place) noexcept nogil
 cdef uint32_t belief_child(Belief *belief, uint32_t parent, uint32_t code, int64_t place, uint64_t now,
                            bint *sure) noexcept nogil
 cdef void belief_count(Belief *belief, uint32_t *nodes, uint32_t count) noexcept nogil

@@ -112,10 +112,16 @@ cdef int _believe(Belief *belief, uint32_t parent, uint32_t code, uint64_t now, 
     belief.calls.counts[call] += 1
     if belief.calls.counts[call] >= needed:
         return BELIEVED
-    if _is_linked(belief, parent, code):
-        return ONCE
-    sure[0] = False
+    sure[0] = sure[0] and _is_linked(belief, parent, code)
     return ONCE
+
+
+cdef uint32_t belief_node(Belief *belief, uint32_t parent, uint32_t code, int64_t place) noexcept nogil:
+    """The node of a frame under its caller's, whether that call is believed or not; 0 if there is no memory for it."""
+    cdef uint32_t node = tree_child(belief.tree, parent, code, place)
+    if node:
+        belief.tree.nodes[node].depth = belief.tree.nodes[parent].depth + 1
+    return node
 
 
 cdef uint32_t belief_child(Belief *belief, uint32_t parent, uint32_t code, int64_t place, uint64_t now,
@@ -132,18 +138,9 @@ cdef uint32_t belief_child(Belief *belief, uint32_t parent, uint32_t code, int64
         return 0
     if belief_now == BELIEVED:
         _learn_link(belief, parent, code)
-    node = tree_child(belief.tree, parent, code, place)
+    node = belief_node(belief, parent, code, place)
     if node:
-        belief.tree.nodes[node].depth = belief.tree.nodes[parent].depth + 1
         belief.tree.nodes[node].believed = sure[0] and belief_now == BELIEVED
-    return node
-
-
-cdef uint32_t belief_again(Belief *belief, uint32_t parent, uint32_t code, int64_t place) noexcept nogil:
-    """The same for a call that was counted before, perhaps at another place of the callee."""
-    cdef uint32_t node = tree_child(belief.tree, parent, code, place)
-    if node:
-        belief.tree.nodes[node].depth = belief.tree.nodes[parent].depth + 1
     return node
 
 

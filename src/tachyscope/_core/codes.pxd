@@ -37,7 +37,7 @@ cdef struct Code:
     uint32_t parent_times   # in a row
     uintptr_t thread        # that was the last one in which this was seen: both are of that one only
     uint8_t recursive       # it was seen below itself
-    uint64_t stack          # in which stack it was seen last, see `belief_find_recursion`
+    uint64_t stack          # in which stack it was seen last, see `recursion_find`
     uint64_t validated_ns   # when it was last known to be the object at `address`
     uint64_t asked_ns       # of which read it was asked last whether it still is
     uint64_t name_hash

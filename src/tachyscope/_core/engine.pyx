@@ -9,7 +9,7 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
 from tachyscope._core.belief cimport (
-    belief_again, belief_child, belief_clear, belief_count, belief_distrust, belief_init, calls_may_be_short,
+    belief_child, belief_clear, belief_count, belief_distrust, belief_init, belief_node, calls_may_be_short,
 )
 from tachyscope._core.codes cimport (
     CHANGED, CODE_FIRST, COPIED, NO_CODE, UNREADABLE, Code,
@@ -23,7 +23,7 @@ from tachyscope._core.regions cimport (
 )
 from tachyscope._core.memory cimport iovec, memory_readv
 from tachyscope._core.sites cimport site_has_proved
-from tachyscope._core.stacks cimport offset_at, place_of, tree_child, tree_clear, tree_init
+from tachyscope._core.stacks cimport offset_at, place_of, tree_clear, tree_init
 from tachyscope._core.unwinder cimport reader_walk, reader_walk_copy
 
 
@@ -267,7 +267,7 @@ cdef int _intern(Engine *engine, Thread *thread, uint64_t now, uint32_t *node) n
             _read_opcodes(engine, &thread.path.ids[i], &thread.path.instrs[i], &thread.path.opcodes[i],
                           depth - i if depth - i < OPCODES else OPCODES)
             i += OPCODES
-    if engine.belief.heap:
+    if engine.belief.heap and common < depth:
         recursion_find(&engine.belief, thread.path.ids, depth)
     belief_count(&engine.belief, thread.path.nodes, common)
     node[0] = thread.path.nodes[common - 1] if common else 0
@@ -282,7 +282,8 @@ cdef int _intern(Engine *engine, Thread *thread, uint64_t now, uint32_t *node) n
                 _place(engine, thread.path.ids[i], offset, thread.path.opcodes[i]), now, &sure)
             if node[0] == 0:
                 reader_be_strict(&thread.reader)
-                recursion_find(&engine.belief, thread.path.ids, depth)
+                if not engine.belief.heap:
+                    recursion_find(&engine.belief, thread.path.ids, depth)
                 return TORN
         thread.path.nodes[i] = node[0]
         if sure:
@@ -339,7 +340,7 @@ cdef int _recall(Engine *engine, Thread *thread, Held *held, uint64_t now, uint3
         if engine.codes.with_caches:
             _read_opcodes(engine, &ids[i], &held.frames[i].instr, &opcode, 1)
         if i == base and is_recursive(&engine.belief, node[0]):
-            node[0] = belief_again(&engine.belief, node[0], ids[i], _place(engine, ids[i], offset, opcode))
+            node[0] = belief_node(&engine.belief, node[0], ids[i], _place(engine, ids[i], offset, opcode))
         else:
             node[0] = belief_child(&engine.belief, node[0], ids[i], _place(engine, ids[i], offset, opcode), now, &sure)
         if node[0] == 0 or not sure:
@@ -511,9 +512,8 @@ cdef int engine_sample(Engine *engine, Thread *thread, bint is_read, uint32_t *n
 
 cdef uint32_t engine_special(Engine *engine, uint32_t node, uint32_t code) noexcept nogil:
     """The node of a special frame, CODE_GC or CODE_NATIVE, under another node."""
-    cdef uint32_t child = tree_child(&engine.tree, node, code, 0)
+    cdef uint32_t child = belief_node(&engine.belief, node, code, 0)
     engine.tree.nodes[child].believed = True
-    engine.tree.nodes[child].depth = engine.tree.nodes[node].depth + 1
     return child
 
 

@@ -66,13 +66,19 @@ cdef bint _has_all_frames(Belief *belief, uint32_t base) noexcept nogil:
             and belief.reader.unseen == <int32_t>belief.calls.counts[least] - UNSEEN_SPAN)
 
 
-cdef void _begin_anew(Belief *belief) noexcept nogil:
-    """What was believed as the number of frames was right need not be: the right number is another one."""
+cdef void _doubt_recursion(Belief *belief) noexcept nogil:
+    """No call inside a recursion is believed any more without being asked for again."""
     cdef uint32_t i
     forget_callers(belief)
     for i in range(1, belief.tree.count):
         if is_recursive(belief, belief.tree.nodes[i].parent):
             belief.tree.nodes[i].believed = False
+
+
+cdef void _begin_anew(Belief *belief) noexcept nogil:
+    """What was believed as the number of frames was right need not be: the right number is another one."""
+    cdef uint32_t i
+    _doubt_recursion(belief)
     for i in range(1, belief.calls.count):
         if belief.calls.nodes[i].place == RIGHT or belief.calls.nodes[i].place == WRONG:
             belief.calls.counts[i] = 0
@@ -121,10 +127,12 @@ cdef bint _is_right(Belief *belief, uint32_t parent, uint32_t code) noexcept nog
 
 cdef int recursion_believe(Belief *belief, uint32_t parent, uint32_t code, bint *sure) noexcept nogil:
     """Whether a call inside a recursion is to be believed. `sure` is cleared if it has to be seen again."""
-    cdef uint32_t base = _base_of(belief, parent), call = tree_find(&belief.calls, parent, code, STRICTLY)
-    cdef bint complete = _has_all_frames(belief, base)
+    cdef uint32_t call = tree_find(&belief.calls, parent, code, STRICTLY), base
+    cdef bint complete
     if call and belief.calls.counts[call] >= CERTAIN:
         return BELIEVED
+    base = _base_of(belief, parent)
+    complete = _has_all_frames(belief, base)
     if complete and _is_right(belief, parent, code):
         return BELIEVED
     if is_certain(belief):
@@ -148,10 +156,7 @@ cdef void _mark_recursive(Belief *belief, uint32_t code) noexcept nogil:
     belief.codes.codes[code].recursive = True
     if not belief.heap:
         return
-    forget_callers(belief)
-    for i in range(1, belief.tree.count):
-        if is_recursive(belief, belief.tree.nodes[i].parent):
-            belief.tree.nodes[i].believed = False
+    _doubt_recursion(belief)
     for i in range(1, belief.calls.count):
         if belief.calls.nodes[i].place <= PROVED and is_recursive(belief, belief.calls.nodes[i].parent):
             belief.calls.counts[i] = 0

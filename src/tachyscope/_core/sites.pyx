@@ -9,7 +9,7 @@ other callers perhaps, has been specialised for whichever came last.
 from libc.stdint cimport uint8_t, uint32_t, uintptr_t
 from libc.string cimport memcpy
 
-from tachyscope._core.belief cimport ASKED, PROVED, SITE, SITE_TIMES, Belief
+from tachyscope._core.belief cimport PROVED, SITE, SITE_TIMES, Belief
 from tachyscope._core.codes cimport CODE_FIRST, CodeTable
 from tachyscope._core.memory cimport memory_read
 from tachyscope._core.stacks cimport Node, offset_at, opcode_at, tree_child, tree_find
