@@ -10,7 +10,8 @@ from bench.profilers import Profiler, Recording, Stack, Stdlib, available
 from bench.targets import Interpreter, Target, interpreter, running
 from tachyscope import Profile, UnsupportedPython, attach
 from tachyscope._core.memory import Reader, floor_rate
-from tachyscope._core.sampler import Sampler, ask_for_slice
+from tachyscope._core.sampler import Sampler
+from tachyscope.priority import Priority
 from tachyscope.target import runtime
 
 
@@ -40,11 +41,10 @@ class Bare:
 def bare_clock(rate_hz: float, seconds: float) -> Bare:
     """Let only the clock run."""
     sampler = Sampler(0, None, 0, interval_ns=round(1e9 / rate_hz), bare=True)
-    slice_ns = ask_for_slice()
-    cpu, start = time.thread_time(), time.monotonic()
-    sampler.run(time.monotonic_ns() + int(seconds * 1e9))
-    cpu, elapsed = time.thread_time() - cpu, time.monotonic() - start
-    ask_for_slice(slice_ns)
+    with Priority(round(1e9 / rate_hz)):
+        cpu, start = time.thread_time(), time.monotonic()
+        sampler.run(time.monotonic_ns() + int(seconds * 1e9))
+        cpu, elapsed = time.thread_time() - cpu, time.monotonic() - start
     counters = sampler.counters
     ticks = counters["hits"] + counters["missed"]
     return Bare(counters["missed"] / max(ticks, 1), cpu / elapsed)

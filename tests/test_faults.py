@@ -125,7 +125,7 @@ def test_what_cannot_be_sampled_is_not_looked_for_all_the_time(monkeypatch: pyte
         sampled = Recorder(target.pid, Sampling(100_000))
         sampled.attach()
         monkeypatch.setattr(runtime, "find_runtime", find)
-        monkeypatch.setattr(runtime, "has_changed", lambda _: True)
+        monkeypatch.setattr(runtime, "has_changed", lambda *_: True)
         sampled.sample(0.5)
     assert 0 < looks <= 0.5 / recorder._LAST_POLL_S + 1
 

@@ -57,6 +57,11 @@ sys.stdin.readline()
 os.execv(sys.argv[1], sys.argv[1:])
 """
 
+EXEC_BY_ANOTHER_THREAD = EXEC.replace("import os, sys", "import os, sys, threading").replace(
+    "os.execv(sys.argv[1], sys.argv[1:])",
+    "threading.Thread(target=os.execv, args=(sys.argv[1], sys.argv[1:])).start()\nthreading.Event().wait()",
+)
+
 
 @contextmanager
 def found(python: Path, source: str = WAITING) -> Iterator[tuple[Runtime, Reader]]:
@@ -108,29 +113,36 @@ def test_main_thread_among_others(python: Path) -> None:
 
 def test_is_alive_and_same_until_it_ends(python: Path) -> None:
     with spawn_target(python, WAITING) as target, memory_reader(target.pid) as read:
-        here = find_runtime(target.pid, read)
+        here, stat = find_runtime(target.pid, read), process.StatFile(target.pid)
         assert runtime.is_alive_and_same(here)
+        assert not runtime.has_changed(here, stat)
         target.process.kill()
         os.waitid(os.P_PID, target.pid, os.WEXITED | os.WNOWAIT)  # a zombie now
         assert not runtime.is_alive_and_same(here)
+        assert runtime.has_changed(here, stat)
         assert not process.exists(target.pid)
         with pytest.raises(TargetGone):
             runtime.main_thread(here, read)
         with pytest.raises(TargetGone):
             find_runtime(target.pid, read)
+        target.process.wait()
+        assert runtime.has_changed(here, stat)
 
 
+@pytest.mark.parametrize("source", [EXEC, EXEC_BY_ANOTHER_THREAD], ids=["main-thread", "other-thread"])
 @pytest.mark.parametrize("successor", [["/bin/sh", "-c", "echo ready; cat"], None], ids=["shell", "itself"])
-def test_is_not_the_same_after_exec(python: Path, successor: list[str] | None) -> None:
+def test_is_not_the_same_after_exec(python: Path, successor: list[str] | None, source: str) -> None:
     command = successor or [str(python), "-c", WAITING]
-    with spawn([str(python), "-c", EXEC, *command]) as target:
+    with spawn([str(python), "-c", source, *command]) as target:
         target.wait_until_ready()
         with memory_reader(target.pid) as read:
-            here = find_runtime(target.pid, read)
+            here, stat = find_runtime(target.pid, read), process.StatFile(target.pid)
+        assert not runtime.has_changed(here, stat)
         assert target.process.stdin is not None
         target.process.stdin.write(b"\n")
         target.wait_until_ready()
         assert not runtime.is_alive_and_same(here)
+        assert runtime.has_changed(here, stat)
 
 
 def test_deleted_library_is_still_read(tmp_path: Path) -> None:

@@ -22,9 +22,9 @@ from tachyscope._core.sampler import (
     TARGET_UNSTOPPABLE,
     THREADS_NEW,
     Sampler,
-    ask_for_slice,
 )
 from tachyscope.errors import CorruptTarget, NotPython, TachyscopeError, TargetGone, TargetNotFound, UnsupportedPython
+from tachyscope.priority import Priority
 from tachyscope.target import process, runtime
 from tachyscope.target.opcodes import opcodes_of
 
@@ -100,6 +100,7 @@ class Recorder:
         self.gone = False  # the process ended, or is no Python any more
         self._reader = Reader(pid)
         self._runtime: runtime.Runtime | None = None
+        self._stat: process.StatFile | None = None
         self._version_text = ""
         self._main_tid = pid  # as the target sees it
         self._command: tuple[str, ...] = ()
@@ -127,9 +128,11 @@ class Recorder:
     def find_python(self) -> None:
         """Find the interpreter of a running process; raises what `find_runtime` raises if there is none."""
         self._reader.close()  # the file belongs to the program that ran when it was opened
+        self._stat = None
         self._runtime = runtime.find_runtime(self.pid, self._reader)
         self._version_text = self._runtime.version_text
         with suppress(TachyscopeError):
+            self._stat = process.StatFile(self.pid)
             self._command = process.command_line(self.pid)
             self._main_tid = process.namespace_pid(self.pid) if self.sampling.all_threads else self.pid
 
@@ -237,15 +240,15 @@ class Recorder:
         def over() -> bool:
             return stop() or self.gone or (end_ns is not None and time.monotonic_ns() >= end_ns)
 
-        slice_ns = ask_for_slice()
         try:
-            while not over():
-                if not self._slice(end_ns):
-                    self._lost(over)
-                if watch is not None:
-                    watch()
+            with Priority(self.sampling.interval_ns) as priority:
+                while not over():
+                    if not self._slice(end_ns):
+                        self._lost(over)
+                    if watch is not None:
+                        watch()
+                    priority.adjust()
         finally:
-            ask_for_slice(slice_ns)
             self._cpu_s += time.thread_time() - cpu_start
             self._harvest()
 
@@ -281,7 +284,7 @@ class Recorder:
         now_ns = time.monotonic_ns()
         if now_ns - self._compared_ns >= SLICE_NS:
             # Its memory may be where that of another program was: two of the same fixed addresses.
-            if self._runtime is None or runtime.has_changed(self._runtime):
+            if self._runtime is None or runtime.has_changed(self._runtime, self._stat):
                 return False
             self._compared_ns = now_ns
         if now_ns - self._looked_ns >= LOOK_NS:

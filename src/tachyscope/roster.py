@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from tachyscope.errors import TachyscopeError
+from tachyscope.priority import be_ordinary
 from tachyscope.target import process, thread_names
 from tachyscope.target.runtime import Reader, Runtime, interpreters
 
@@ -81,6 +82,7 @@ class Roster:
                 os.close(descriptor)
 
     def _work(self) -> None:
+        be_ordinary()
         over = False
         while not over:
             arrivals, over = self._gather()

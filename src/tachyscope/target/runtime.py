@@ -178,10 +178,11 @@ def is_alive_and_same(runtime: Runtime) -> bool:
     return any((mapping.device, mapping.inode) == file for mapping in mappings)
 
 
-def has_changed(runtime: Runtime) -> bool:
-    """Return True if the process has ended, or runs another program (after an exec); quicker than the above."""
+def has_changed(runtime: Runtime, stat: process.StatFile | None = None) -> bool:
+    """Return True if the process has ended, or runs another program (after an exec); quicker than the above, and more
+    so with its open `stat`."""
     try:
-        return process.identity(runtime.pid) != runtime.identity
+        return (stat.identity() if stat else process.identity(runtime.pid)) != runtime.identity
     except TachyscopeError as error:
         return isinstance(error, (TargetGone, TargetNotFound))  # else it cannot be told just now
 
