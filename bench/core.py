@@ -50,14 +50,19 @@ def bare_clock(rate_hz: float, seconds: float) -> Bare:
     return Bare(counters["missed"] / max(ticks, 1), cpu / elapsed)
 
 
-def floor(target: Target, seconds: float) -> float:
-    """How many times a second the bytes of one sample could be read at most, by a loop that does nothing else."""
+def ranges(target: Target) -> list[tuple[int, int]]:
+    """What one sample of a target reads: (address, size in bytes)."""
     reader = Reader(target.pid)
     found = runtime.find_runtime(target.pid, reader)
     thread = runtime.main_thread(found, reader)
     sampler = Sampler(target.pid, found.layout, thread, interval_ns=1000)
     sampler.run(time.monotonic_ns() + 200_000_000)  # learn what there is to read
-    return floor_rate(target.pid, sampler.ranges(), seconds)
+    return sampler.ranges()
+
+
+def floor(target: Target, seconds: float) -> float:
+    """How many times a second the bytes of one sample could be read at most, by a loop that does nothing else."""
+    return floor_rate(target.pid, ranges(target), seconds)
 
 
 def beside_stdlib(notes: list[str]) -> tuple[Interpreter, list[Profiler]] | None:

@@ -14,6 +14,7 @@ from bench import core
 from bench.common import Options, Report, Row, alternate, main, median, percent
 from bench.profilers import HIGHEST_HZ, Profiler, PySpy, available
 from bench.targets import Target, interpreter, running
+from tachyscope._core.memory import floor_rate
 
 BARS = {"10 kHz": (10_000, 0.01), "highest rate": (HIGHEST_HZ, 0.10)}
 
@@ -86,6 +87,48 @@ def _row_as_many(target: Target, peer: Profiler, options: Options) -> Row:
     )
 
 
+def _loss_ns(target: Target, alone: float, action: Callable[[], float]) -> float:
+    """What the target loses by one of the samples that `action` takes; it returns how many those are per second."""
+    rates: list[float] = []
+    slowdown = 1 - _work_rate(target, lambda: rates.append(action())) / alone
+    return 1e9 * slowdown / rates[0]
+
+
+def _peer_loss_ns(peer: Profiler, target: Target, alone: float, seconds: float) -> float:
+    with peer.at_work(target, HIGHEST_HZ) as at_work:
+        slowdown = 1 - _work_rate(target, lambda: time.sleep(seconds)) / alone
+        return 1e9 * slowdown / at_work.stop().rate_hz
+
+
+def _losses(target: Target, peer: Profiler, rounds: int, seconds: float) -> dict[str, float]:
+    """The median of each; every round against its own undisturbed window."""
+    ranges, alone = core.ranges(target), [1.0]
+    measures: dict[str, Callable[[], float]] = {
+        "ours": lambda: _loss_ns(target, alone[0], lambda: core.record(target, HIGHEST_HZ, seconds).rate_hz),
+        "floor": lambda: _loss_ns(target, alone[0], lambda: floor_rate(target.pid, ranges, seconds)),
+        "peer": lambda: _peer_loss_ns(peer, target, alone[0], seconds),
+    }
+    found: dict[str, list[float]] = {name: [] for name in measures}
+    for _ in range(rounds):
+        for name, measure in measures.items():
+            alone[0] = _work_rate(target, lambda: time.sleep(seconds))
+            found[name].append(measure())
+    return {name: median(values) for name, values in found.items()}
+
+
+def _row_each(target: Target, peer: Profiler, options: Options) -> Row:
+    """What one sample costs the target, where each takes as many as it can."""
+    found = _losses(target, peer, options.pick(25, 15), options.pick(0.6, 0.4))
+    return Row(
+        f"the target's loss by one sample at the highest rate, depth 25, {target.interpreter.version}",
+        f"{found['ours']:,.0f} ns",
+        f"{peer.name} {found['peer']:,.0f} ns",
+        f"{found['floor']:,.0f} ns by a loop that reads the same bytes",
+        "no larger than the peer's",
+        found["ours"] <= found["peer"],
+    )
+
+
 def benchmark(options: Options) -> Report:
     """Both rates, and the one that the standard library's profiler reaches; that one beside us on its own version."""
     report = Report()
@@ -97,6 +140,7 @@ def benchmark(options: Options) -> Report:
         with running(beside[0], "busy", "25") as target:
             report.rows += [_row(target, name, beside[1], options) for name in BARS]
             report.rows += [_row_as_many(target, peer, options) for peer in beside[1]]
+            report.rows += [_row_each(target, peer, options) for peer in beside[1]]
     return report
 
 

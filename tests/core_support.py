@@ -27,6 +27,7 @@ from tachyscope.target.opcodes import opcodes_of
 from tachyscope.target.runtime import Runtime
 
 PROGRAMS = Path(__file__).parent / "programs"
+BENCH_PROGRAMS = Path(__file__).parent.parent / "bench" / "programs"
 MILLISECOND_NS = 1_000_000
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from core_support import PROGRAMS, attach, go_on, line_of, names_of, run_for, run_until
+from core_support import BENCH_PROGRAMS, PROGRAMS, attach, go_on, line_of, names_of, run_for, run_until
 from support import Target, spawn_target
 
 from tachyscope._core.sampler import SLICE_OVER, Sampler
@@ -77,7 +77,7 @@ def test_few_stacks_mix_two_ways_of_a_recursion(python: Path) -> None:
     for way in ways:
         whole = ("<module>", "main", *way, "end", "leaf")
         possible |= {whole[:length] for length in range(len(whole) + 1)}
-    with spawn_target(python, PROGRAMS / "ways.py", *ways) as target:
+    with spawn_target(python, BENCH_PROGRAMS / "mutual.py", *ways) as target:
         sampler = attach(target.pid).sampler()
         run_until(sampler, lambda: sampler.counters["samples"] >= 40_000, 0.05)
     stacks = names_of(sampler)
