@@ -12,8 +12,10 @@ cdef enum Tag:
     STRICTLY                # seen in a strict read
     LOOSELY                 # seen
     ASKED                   # asked of the caller's instruction
+    REFUSED                 # not believed
     PROVED                  # proved by that
     STEADY                  # seen while nothing was called or left
+    UNSHOWN                 # seen where no strict read shows it, steady or not
     RIGHT                   # in a stack that has the right number of frames
     WRONG                   # innermost in one that has not
     # ... and with the caller's code and the offset in it instead of nodes: of an instruction
@@ -61,4 +63,5 @@ cdef void belief_distrust(Belief *belief) noexcept nogil
 cdef uint32_t belief_node(Belief *belief, uint32_t parent, uint32_t code, int64_t place) noexcept nogil
 cdef uint32_t belief_child(Belief *belief, uint32_t parent, uint32_t code, int64_t place, uint64_t now,
                            bint *sure) noexcept nogil
+cdef bint belief_is_worth(Belief *belief, uint32_t parent, uint32_t code) noexcept nogil
 cdef void belief_count(Belief *belief, uint32_t *nodes, uint32_t count) noexcept nogil

@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from tachyscope._core.codes cimport CodeTable
 from tachyscope._core.recursion cimport is_certain, is_recursive, recursion_believe
 from tachyscope._core.regions cimport UNCOUNTED
-from tachyscope._core.sites cimport site_proves
+from tachyscope._core.sites cimport site_calls_only, site_proves
 from tachyscope._core.stacks cimport Tree, offset_at, tree_child, tree_clear, tree_find, tree_init
 
 
@@ -18,6 +18,10 @@ cdef enum:
     YOUNG_NS = 20000000        # a code object that was seen first less than this ago may be gone soon
     USUAL = 8                  # times that a call which no strict read shows has to be seen
     USUAL_PART = 4             # and it has to be one of so many of its caller or callee
+    STEADY_LEAST = 4           # times that a call was seen while nothing moved
+    STEADY_NOW = 4             # ... or one of so few, this one among them
+    STEADY_PART = 8            # ... one of so many that it was seen at all
+    OFTEN = 16                 # times that a call was not believed: it never was one, most likely
 
 
 cdef int belief_init(Belief *belief, Tree *tree, CodeTable *codes, bint heap) noexcept nogil:
@@ -72,8 +76,10 @@ cdef inline int64_t _link_place(Belief *belief, uint32_t parent) noexcept nogil:
 
 
 cdef void _learn_link(Belief *belief, uint32_t parent, uint32_t code) noexcept nogil:
-    """A call is believed: its instruction calls this function, under whatever callers."""
+    """A call is believed: its instruction calls this function, under whatever callers; perhaps not it alone."""
     cdef uint32_t link = tree_child(&belief.calls, belief.tree.nodes[parent].code, code, _link_place(belief, parent))
+    if parent and belief.calls.counts[link] == 0 and belief.layout.code_version >= 0:
+        site_calls_only(belief, parent, code)
     belief.calls.counts[link] = 1
 
 
@@ -84,13 +90,22 @@ cdef bint _is_linked(Belief *belief, uint32_t parent, uint32_t code) noexcept no
 
 cdef int _believe_steady(Belief *belief, uint32_t parent, uint32_t code) noexcept nogil:
     """A recursion may have more ways than can be shown one by one. What is there is one of them if each of its calls is
-    known from another one, and the thread did not call or leave anything while its stack was copied."""
+    known from another one, and the thread did not call or leave anything while its stack was copied: or came back
+    meanwhile, on another way. So that has to be more than an exception for this call, and is asked again each time."""
+    cdef bint now = belief.reader.stayed and belief.reader.readings >= 2
+    cdef uint64_t steady, seen
     cdef uint32_t call
-    if belief.heap or not belief.reader.stayed or belief.reader.readings < 2 or not _is_linked(belief, parent, code):
+    if belief.heap or not _is_linked(belief, parent, code):
         return DOUBTED
-    call = tree_child(&belief.calls, parent, code, STEADY)
+    call = tree_child(&belief.calls, parent, code, UNSHOWN)
     belief.calls.counts[call] += 1
-    return BELIEVED if belief.calls.counts[call] >= CERTAIN else ONCE
+    seen = belief.calls.counts[call]
+    call = tree_child(&belief.calls, parent, code, STEADY)
+    belief.calls.counts[call] += now
+    steady = belief.calls.counts[call]
+    if now and STEADY_NOW * steady >= seen:
+        return ONCE
+    return ONCE if steady >= STEADY_LEAST and STEADY_PART * steady >= seen else DOUBTED
 
 
 cdef int _believe(Belief *belief, uint32_t parent, uint32_t code, uint64_t now, bint *sure) noexcept nogil:
@@ -142,6 +157,18 @@ cdef uint32_t belief_child(Belief *belief, uint32_t parent, uint32_t code, int64
     if node:
         belief.tree.nodes[node].believed = sure[0] and belief_now == BELIEVED
     return node
+
+
+cdef bint belief_is_worth(Belief *belief, uint32_t parent, uint32_t code) noexcept nogil:
+    """Whether strict reads are to be tried for a call that was just not believed. At high rates they take the target's
+    time: what was refused often is mostly the same few torn stacks again. Where nothing else than a strict read can show
+    a call they are always tried."""
+    cdef uint32_t call
+    if belief.layout.code_version < 0:
+        return True
+    call = tree_child(&belief.calls, parent, code, REFUSED)
+    belief.calls.counts[call] += 1
+    return belief.calls.counts[call] < OFTEN or belief.calls.counts[call] % OFTEN == 0
 
 
 cdef void belief_count(Belief *belief, uint32_t *nodes, uint32_t count) noexcept nogil:

@@ -9,7 +9,7 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
 from tachyscope._core.belief cimport (
-    belief_child, belief_clear, belief_count, belief_distrust, belief_init, belief_node, calls_may_be_short,
+    belief_child, belief_is_worth, belief_clear, belief_count, belief_distrust, belief_init, belief_node, calls_may_be_short,
 )
 from tachyscope._core.codes cimport (
     CHANGED, CODE_FIRST, COPIED, NO_CODE, UNREADABLE, Code,
@@ -42,6 +42,7 @@ cdef enum:
     COUNTS_FIRST = 64              # slots
     OPCODES = 128                  # read in one call
     MOVED = 2                      # callers of a function that is over which may have gone on since
+    UNHURRIED_NS = 40000           # at this interval and above two copies of everything do not burden the target
 
 
 # Frames that were certain in a read, innermost first.
@@ -251,7 +252,7 @@ cdef uint32_t _common(Engine *engine, Thread *thread) noexcept nogil:
 
 cdef int _intern(Engine *engine, Thread *thread, uint64_t now, uint32_t *node) noexcept nogil:
     """From the reader's frames to a node of the tree."""
-    cdef uint32_t depth = thread.reader.depth, common = _common(engine, thread), i
+    cdef uint32_t depth = thread.reader.depth, common = _common(engine, thread), i, parent
     cdef int64_t offset
     cdef bint sure = True
     cdef int outcome = _resolve(engine, thread, common)
@@ -277,11 +278,13 @@ cdef int _intern(Engine *engine, Thread *thread, uint64_t now, uint32_t *node) n
             return TORN
         if not engine.codes.codes[thread.path.ids[i]].hidden:
             engine.belief.innermost = i + 1 == depth
+            parent = node[0]
             node[0] = belief_child(
-                &engine.belief, node[0], thread.path.ids[i],
+                &engine.belief, parent, thread.path.ids[i],
                 _place(engine, thread.path.ids[i], offset, thread.path.opcodes[i]), now, &sure)
             if node[0] == 0:
-                reader_be_strict(&thread.reader)
+                if engine.interval_ns >= UNHURRIED_NS or belief_is_worth(&engine.belief, parent, thread.path.ids[i]):
+                    reader_be_strict(&thread.reader)
                 if not engine.belief.heap:
                     recursion_find(&engine.belief, thread.path.ids, depth)
                 return TORN
