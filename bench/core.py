@@ -40,8 +40,9 @@ class Bare:
 
 def bare_clock(rate_hz: float, seconds: float) -> Bare:
     """Let only the clock run."""
-    sampler = Sampler(0, None, 0, interval_ns=round(1e9 / rate_hz), bare=True)
-    with Priority(round(1e9 / rate_hz)):
+    interval_ns = round(1e9 / rate_hz)
+    sampler = Sampler(0, None, 0, interval_ns=interval_ns, bare=True)
+    with Priority(interval_ns):
         cpu, start = time.thread_time(), time.monotonic()
         sampler.run(time.monotonic_ns() + int(seconds * 1e9))
         cpu, elapsed = time.thread_time() - cpu, time.monotonic() - start

@@ -102,17 +102,16 @@ def _peer_loss_ns(peer: Profiler, target: Target, alone: float, seconds: float) 
 
 def _losses(target: Target, peer: Profiler, rounds: int, seconds: float) -> dict[str, list[float]]:
     """One figure of each per round, against an undisturbed window of its own."""
-    ranges, alone = core.ranges(target), [1.0]
-    measures: dict[str, Callable[[], float]] = {
-        "ours": lambda: _loss_ns(target, alone[0], lambda: core.record(target, HIGHEST_HZ, seconds).rate_hz),
-        "floor": lambda: _loss_ns(target, alone[0], lambda: floor_rate(target.pid, ranges, seconds)),
-        "peer": lambda: _peer_loss_ns(peer, target, alone[0], seconds),
+    ranges = core.ranges(target)
+    measures: dict[str, Callable[[float], float]] = {
+        "ours": lambda alone: _loss_ns(target, alone, lambda: core.record(target, HIGHEST_HZ, seconds).rate_hz),
+        "floor": lambda alone: _loss_ns(target, alone, lambda: floor_rate(target.pid, ranges, seconds)),
+        "peer": lambda alone: _peer_loss_ns(peer, target, alone, seconds),
     }
     found: dict[str, list[float]] = {name: [] for name in measures}
     for _ in range(rounds):
         for name, measure in measures.items():
-            alone[0] = _work_rate(target, lambda: time.sleep(seconds))
-            found[name].append(measure())
+            found[name].append(measure(_work_rate(target, lambda: time.sleep(seconds))))
     return found
 
 

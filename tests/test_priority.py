@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 
@@ -12,15 +13,17 @@ from tachyscope import priority
 from tachyscope._core.sampler import ask_for_slice
 from tachyscope.priority import MODEST_INTERVAL_NS, NICE, Priority, be_ordinary
 
+Value = TypeVar("Value")
+
 
 def _nice() -> int:
     return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
 
-def _in_thread(action: object) -> object:
+def _in_thread(action: Callable[[], Value]) -> Value:
     """A thread of its own, so that nothing that a test does to its priority stays."""
-    results: list[object] = []
-    thread = threading.Thread(target=lambda: results.append(action()))  # type: ignore[operator]
+    results: list[Value] = []
+    thread = threading.Thread(target=lambda: results.append(action()))
     thread.start()
     thread.join()
     return results[0]
@@ -34,7 +37,7 @@ def _may_go_before_others() -> bool:
             return False
         return True
 
-    return bool(_in_thread(try_it))
+    return _in_thread(try_it)
 
 
 needs_nice = pytest.mark.skipif(
@@ -43,11 +46,11 @@ needs_nice = pytest.mark.skipif(
 
 
 @pytest.fixture
-def clocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[float, float]]]:
+def clocks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
     """What the clocks will say: the last of these, (time, CPU time)."""
     said = [(0.0, 0.0)]
     monkeypatch.setattr(priority, "_clocks", lambda: said[-1])
-    yield said
+    return said
 
 
 @needs_nice
@@ -104,7 +107,7 @@ def test_threads_of_the_one_that_samples_can_be_ordinary() -> None:
         be_ordinary()
         return [inherited, _nice()]
 
-    def action() -> object:
+    def action() -> list[int]:
         with Priority(MODEST_INTERVAL_NS):
             return _in_thread(ordinary)
 
@@ -118,7 +121,7 @@ def test_the_time_slice_is_given_back() -> None:
             pass
         return ask_for_slice(before), 3_000_000
 
-    given, asked = _in_thread(action)  # type: ignore[misc]
+    given, asked = _in_thread(action)
     assert given in (0, asked)  # 0: the kernel knows no such slices
 
 

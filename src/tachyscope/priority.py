@@ -39,15 +39,14 @@ class Priority:
 
     def __init__(self, interval_ns: int) -> None:
         self._modest = interval_ns >= MODEST_INTERVAL_NS
-        self._thread = self._slice_ns = self._nice = 0
+        self._thread = self._slice_ns = 0
         self._raised = self._refused = False
         self._looked = (0.0, 0.0)
 
     def __enter__(self) -> Priority:
         self._thread = threading.get_native_id()
         self._slice_ns = ask_for_slice()
-        self._nice = os.getpriority(os.PRIO_PROCESS, self._thread)
-        self._refused = self._nice != 0  # who was given a nice value keeps it
+        self._refused = os.getpriority(os.PRIO_PROCESS, self._thread) != 0  # who was given a nice value keeps it
         self._looked = _clocks()
         self._set(self._modest)
         return self
@@ -66,7 +65,7 @@ class Priority:
         if self._refused or raised == self._raised:
             return
         try:
-            os.setpriority(os.PRIO_PROCESS, self._thread, NICE if raised else self._nice)
+            os.setpriority(os.PRIO_PROCESS, self._thread, NICE if raised else 0)
             self._raised = raised
         except OSError:
             self._refused = True

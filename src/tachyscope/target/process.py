@@ -22,7 +22,6 @@ MAX_FILE_BYTES = 64 << 20
 
 MAX_STAT_BYTES = 4096
 
-_CHUNK_BYTES = 1 << 12
 _GONE = (errno.ENOENT, errno.ESRCH, errno.ENOTDIR)
 _DENIED = (errno.EACCES, errno.EPERM)
 _DELETED = " (deleted)"
@@ -279,21 +278,8 @@ def _lines(pid: int, name: str) -> list[bytes]:
 
 
 def _read(pid: int, name: str) -> bytes:
-    """Return a file's bytes, at most `MAX_FILE_BYTES`; by descriptor, as this happens between samples."""
     try:
-        descriptor = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return _read_all(descriptor)
-        finally:
-            os.close(descriptor)
+        with Path(f"/proc/{pid}/{name}").open("rb") as file:
+            return file.read(MAX_FILE_BYTES)
     except OSError as error:
         raise translate(error, pid) from None
-
-
-def _read_all(descriptor: int) -> bytes:
-    parts = [os.read(descriptor, _CHUNK_BYTES)]
-    size = len(parts[0])
-    while parts[-1] and size < MAX_FILE_BYTES:
-        parts.append(os.read(descriptor, min(_CHUNK_BYTES, MAX_FILE_BYTES - size)))
-        size += len(parts[-1])
-    return b"".join(parts)
