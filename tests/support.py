@@ -30,6 +30,7 @@ READY_TIMEOUT_SECONDS = 30.0
 WAITING = "import sys; print('ready', flush=True); sys.stdin.read()"
 """The smallest target: it waits until its standard input is closed."""
 
+_FOUND = "TACHYSCOPE_INTERPRETERS"
 _QUESTION = "import json, sys; print(json.dumps(sys.version_info[:2]))"
 
 
@@ -53,7 +54,7 @@ def _version_of(path: Path) -> tuple[int, int] | None:
     return major, minor
 
 
-def discover_interpreters() -> dict[str, Path]:
+def _discover() -> dict[str, Path]:
     """Return an interpreter for each version from 3.8 to 3.15 by name; the system's own is "3.N-system"."""
     found: dict[tuple[int, str], Path] = {}
     for path in _installed():
@@ -68,7 +69,15 @@ def discover_interpreters() -> dict[str, Path]:
     return {name: path for (_, name), path in sorted(found.items())}
 
 
-INTERPRETERS: dict[str, Path] = discover_interpreters()
+def interpreters() -> dict[str, Path]:
+    """Return what `_discover` finds. It is searched for once: processes that tests start, and the workers that run
+    tests side by side, all find it in their environment."""
+    if _FOUND not in os.environ:
+        os.environ[_FOUND] = json.dumps({name: str(path) for name, path in _discover().items()})
+    return {name: Path(path) for name, path in json.loads(os.environ[_FOUND]).items()}
+
+
+INTERPRETERS: dict[str, Path] = interpreters()
 """The interpreters to test with, such as {"3.8": Path(".../bin/python3"), ...}."""
 
 

@@ -5,12 +5,14 @@ For each host and target: three seconds of a busy program at 10 kHz, beside a ba
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -69,31 +71,46 @@ print(json.dumps([profile.accuracy.samples, profile.accuracy.failed, hits, list(
 """
 
 
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel under test, or one built now."""
-    given = os.environ.get("TACHYSCOPE_WHEEL")
-    if given:
-        return Path(given)
-    folder = tmp_path_factory.mktemp("wheel")
+@contextmanager
+def only_one(folder: Path) -> Iterator[bool]:
+    """Let one process in at a time, all of those that run tests side by side; True until one was done."""
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = folder / "done"
+        yield not done.exists()
+        done.touch()
+
+
+def install(folder: Path, name: str) -> None:
+    """Make an environment of another version, with the wheel under test or one built now."""
+    wheel = os.environ.get("TACHYSCOPE_WHEEL") or build(folder / "wheel")
+    # Not every host can make a pip of its own; the one that runs here serves them all.
+    subprocess.run(
+        [INTERPRETERS[name], "-m", "venv", "--clear", "--without-pip", folder / "venv"], check=True, timeout=120
+    )
+    python = str(folder / "venv" / "bin" / "python")
+    command = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", wheel]
+    subprocess.run(command, check=True, timeout=250)
+
+
+def build(folder: Path) -> str:
     source = folder / "source"
     shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".git", ".venv*", "build", "*.so"))
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(source)]
-    subprocess.run(build, check=True, timeout=280)
-    return next(folder.glob("*.whl"))
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(source)]
+    subprocess.run(command, check=True, timeout=280)
+    return str(next(folder.glob("*.whl")))
 
 
 @pytest.fixture(scope="session", params=HOSTS, ids=[f"host{name}" for name in HOSTS])
-def host(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An interpreter of another version with the wheel installed."""
-    folder = tmp_path_factory.mktemp(f"host{request.param}")
-    # Not every host can make a pip of its own; the one that runs here serves them all.
-    subprocess.run([INTERPRETERS[request.param], "-m", "venv", "--without-pip", str(folder)], check=True, timeout=120)
-    python = folder / "bin" / "python"
-    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", str(wheel)]
-    subprocess.run(install, check=True, timeout=200)
-    yield python
-    shutil.rmtree(folder, ignore_errors=True)
+    here = tmp_path_factory.getbasetemp()
+    folder = (here.parent if "PYTEST_XDIST_WORKER" in os.environ else here) / f"host{request.param}"
+    with only_one(folder) as is_first:
+        if is_first:
+            install(folder, request.param)
+    return folder / "venv" / "bin" / "python"
 
 
 def test_a_busy_program_at_10_khz(host: Path, python: Path) -> None:
