@@ -1,0 +1,1 @@
+"""Real programs; each module has a setup() that returns one iteration, see ../target.py."""
