@@ -19,8 +19,8 @@ In the host:
 
 Good to know:
 - Target and timer belong on one CPU: pin the target. A timer that fires on another CPU interrupts this one late.
-- Time is wall time: a thread that waits is sampled where it waits, and what it waits in (epoll_wait, sleep) is
-  interrupted; Python goes on waiting.
+- A thread that waits is sampled where it waits, and what it waits in (epoll_wait, sleep) is interrupted; Python goes on
+  waiting. A thread that another one keeps from its CPU gets one sample for that, at its end.
 - Between two samples the program gets half an interval to one and a half, whatever the last sample cost it.
 - Names are read while the frame holds its code object, so code that is freed later keeps its name. Two code objects of
   one address are taken for one only if names, file, line and the addresses of both texts are the same.

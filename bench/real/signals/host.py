@@ -36,8 +36,8 @@ class Header(NamedTuple):
     full: int
     version: int
     interval_ns: int
-    spare_1: int
-    spare_2: int
+    ticks: int
+    spare: int
 
 
 class Signals:
@@ -74,6 +74,11 @@ class Signals:
         decoder = _Decoder(records)
         self.failed = decoder.failed
         return [decoder.named(turn) for turn in decoder.turns]
+
+    @property
+    def ticks(self) -> int:
+        """How often the timer has interrupted the target so far."""
+        return self._header().ticks
 
     def _header(self) -> Header:
         try:

@@ -124,7 +124,8 @@ struct header {
     uint64_t full;            /* sampling has ended for want of room */
     uint64_t version;         /* PY_VERSION_HEX */
     uint64_t interval_ns;
-    uint64_t spare[2];
+    uint64_t ticks;           /* signals of the timer so far */
+    uint64_t spare;
 };
 
 struct slot {
@@ -371,6 +372,7 @@ static void on_tick(int signo)
 {
     int saved_errno = errno;
     (void)signo;
+    header->ticks++;
     if (sampling) {
         sample();
         if (sampling)
