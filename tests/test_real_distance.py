@@ -90,7 +90,7 @@ def a_turn(chosen: random.Random) -> Take:
 
 def test_a_judge_names_what_was_spoilt_and_nothing_else() -> None:
     chosen = random.Random(8)
-    measured = Measured("made up", "3.13", {STOPPED: [a_turn(chosen) for _ in range(12)]}, None)
+    measured = Measured("made up", "3.13", {STOPPED: [a_turn(chosen) for _ in range(12)]})
     found = verdict(measured, runs=40)
     assert found.function == "x.py:d:1"
     assert found.clean >= 39

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bench.real import distance, samplers, stacks
+from bench.real import distance, measure, samplers, stacks
 from bench.real.contexts import Contexts
 from bench.real.distance import Off, Turn
 from bench.real.measure import Measured, Program
@@ -49,11 +49,12 @@ def figures(measured: Measured) -> list[Figures]:
     """All samplers but the judge, the reference among them where it is not the judge."""
     wanted = Program(measured.program).judge
     judge = wanted if measured.turns.get(wanted) else STOPPED
+    contexts = measure.exact(Program(measured.program), measured.version)
     names = [name for name in (*samplers.RATES, PYSPY, STDLIB, SIGNALS, STOPPED) if name != judge]
-    return [_figures(measured, judge, name) for name in names if measured.turns.get(name)]
+    return [_figures(measured, contexts, judge, name) for name in names if measured.turns.get(name)]
 
 
-def _figures(measured: Measured, judge: str, name: str) -> Figures:
+def _figures(measured: Measured, contexts: Contexts | None, judge: str, name: str) -> Figures:
     form = _common_form({judge, name})
     true, seen = measured.turns[judge], measured.turns[name]
     reference, candidate = _turns(true, form, stacks.self_shares), _turns(seen, form, stacks.self_shares)
@@ -71,8 +72,8 @@ def _figures(measured: Measured, judge: str, name: str) -> Figures:
             distance.TOTAL_POINTS,
             IGNORED,
         ),
-        _impossible(measured, name, STOPPED),
-        _coverage(measured, name),
+        _impossible(measured, contexts, name),
+        _coverage(measured, contexts, name),
         _counted(seen),
     )
 
@@ -91,29 +92,28 @@ def _turns(takes: list[Take], form: Form, shares: Callable[[Counter[Stack]], Sha
     return [Turn(shares(form(take.stacks)), take.stacks.total(), take.seconds) for take in takes]
 
 
-def _impossible(measured: Measured, name: str, reference: str) -> float | None:
-    """Percent of the samples that claim their callers whose stack cannot exist, less the reference's."""
-    if measured.contexts is None or name == STDLIB:
+def _impossible(measured: Measured, contexts: Contexts | None, name: str) -> float | None:
+    """Percent of the samples that claim their callers whose stack cannot exist, less the stopped samples'."""
+    if contexts is None or name == STDLIB:
         return None
-    ours, theirs = (_impossible_part(measured, each) for each in (name, reference))
+    ours, theirs = (_impossible_part(measured, contexts, each) for each in (name, STOPPED))
     return 100 * max(ours - theirs, 0.0)
 
 
-def _impossible_part(measured: Measured, name: str) -> float:
-    assert measured.contexts is not None
+def _impossible_part(measured: Measured, contexts: Contexts, name: str) -> float:
     verdicts = Counter[bool]()
     for stack, count in stacks.python_only(_all(measured, name)).items():
-        verdict = measured.contexts.possible(stack)
+        verdict = contexts.possible(stack)
         if verdict is not None:
             verdicts[verdict] += count
     return verdicts[False] / max(verdicts.total(), 1)
 
 
-def _coverage(measured: Measured, name: str) -> float | None:
+def _coverage(measured: Measured, contexts: Contexts | None, name: str) -> float | None:
     """Distinct possible stacks against py-spy's, each drawn down to as many samples as the other has."""
-    if measured.contexts is None or name == PYSPY or not measured.turns.get(PYSPY):
+    if contexts is None or name == PYSPY or not measured.turns.get(PYSPY):
         return None
-    ours, theirs = (_possible(measured.contexts, _all(measured, each)) for each in (name, PYSPY))
+    ours, theirs = (_possible(contexts, _all(measured, each)) for each in (name, PYSPY))
     equal = min(ours.total(), theirs.total())
     return expected_distinct(ours, equal) / max(expected_distinct(theirs, equal), 1e-9)
 

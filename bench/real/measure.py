@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import IO
@@ -29,6 +29,7 @@ NEAR_POINTS = 1.0
 """Turns are taken until chance would put all candidates at most this far from the reference."""
 
 SIGNALS_INTERVAL_US, SIGNALS_SECONDS = 400, 1.0
+SHORTEST_SECONDS = 0.5
 REFERENCE_TURNS_PER_ROUND = 2
 START_SECONDS, TURN_START_SECONDS = 4.0, 0.4
 """What a program and a sampler need to start: for the estimate only."""
@@ -64,10 +65,18 @@ class Program:
 
 @dataclass(frozen=True)
 class Limits:
-    """When to stop: after so many rounds at most, or so many seconds, whatever chance would do."""
+    """When to stop: after so many rounds at most, or so many seconds, whatever chance would do.
+
+    `turns` makes all turns shorter, though none than half a second.
+    """
 
     rounds: int = 12
     seconds: float = 300.0
+    turns: float = 1.0
+
+
+QUICK = Limits(rounds=2, seconds=60.0, turns=0.6)
+"""Rough: chance would often put two honest samplers two or three points apart."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,6 @@ class Measured:
     program: str
     version: str
     turns: dict[str, list[Take]]
-    contexts: Contexts | None
 
     @property
     def waited(self) -> float:
@@ -152,23 +160,32 @@ def measure(
 ) -> Measured:
     """Take turns until it is `enough`, else all that the limits allow."""
     samplers.check_machine()
-    who = everybody(program, version) if who is None else who
-    exact = None if "/" in program.words[0] else contexts(command(program, version), [program.path, TARGET])
+    who = [_shorter(each, limits) for each in (everybody(program, version) if who is None else who)]
     turns: dict[str, list[Take]] = {each.name: [] for each in who}
     with_signals = not program.all_threads and len({each.name for each in who}) > 1
-    measured = Measured(program.name, version, turns, exact)
+    measured = Measured(program.name, version, turns)
+    seconds = max(SHORTEST_SECONDS, limits.turns * SIGNALS_SECONDS)
     with running(program, version) as (target, signals):
         end = time.monotonic() + limits.seconds
         for number in range(limits.rounds):
             for each in _order(who, number):
                 turns[each.name].append(each.take(target.pid))
             if with_signals:
-                _signalled(signals)
+                _signalled(signals, seconds)
             if number and ((enough and near(measured)) or time.monotonic() > end):
                 break
         if with_signals:
-            turns[SIGNALS] = [Take(stacks, SIGNALS_SECONDS) for stacks in signals.read()]
+            turns[SIGNALS] = [Take(stacks, seconds) for stacks in signals.read()]
     return measured
+
+
+def _shorter(sampler: Sampler, limits: Limits) -> Sampler:
+    return replace(sampler, seconds=max(SHORTEST_SECONDS, limits.turns * sampler.seconds))
+
+
+def exact(program: Program, version: str) -> Contexts | None:
+    """The exact calling contexts of a real program; found out at first use, some seconds."""
+    return None if "/" in program.words[0] else contexts(command(program, version), [program.path, TARGET])
 
 
 def _order(who: Sequence[Sampler], number: int) -> list[Sampler]:
@@ -176,9 +193,9 @@ def _order(who: Sequence[Sampler], number: int) -> list[Sampler]:
     return random.Random(number).sample(list(who), len(who))
 
 
-def _signalled(signals: Signals) -> None:
+def _signalled(signals: Signals, seconds: float) -> None:
     signals.start()
-    time.sleep(SIGNALS_SECONDS)
+    time.sleep(seconds)
     signals.stop()
 
 
@@ -191,7 +208,8 @@ def near(measured: Measured) -> bool:
 
 def most_seconds(program: Program, version: str, limits: Limits) -> float:
     """How long the measurement of a program takes at most."""
-    a_round = sum(each.seconds + TURN_START_SECONDS for each in everybody(program, version)) + SIGNALS_SECONDS
+    who = [_shorter(each, limits) for each in everybody(program, version)]
+    a_round = sum(each.seconds + TURN_START_SECONDS for each in who) + SIGNALS_SECONDS
     return START_SECONDS + min(limits.rounds * a_round, max(limits.seconds, 2 * a_round) + a_round)
 
 
@@ -209,15 +227,13 @@ def save(measured: Measured, path: Path) -> None:
 
 
 def load(path: Path) -> Measured:
-    """Read it again; contexts come from where they are kept."""
+    """Read it again."""
     told = json.loads(path.read_text())
     turns = {
         name: [Take(_counted(take["stacks"]), take["seconds"], take["figures"], take["waited"]) for take in takes]
         for name, takes in told["turns"].items()
     }
-    program = Program(told["program"])
-    exact = contexts(command(program, told["version"]), [program.path, TARGET])
-    return Measured(told["program"], told["version"], turns, exact)
+    return Measured(told["program"], told["version"], turns)
 
 
 def _counted(rows: list[list[object]]) -> Counter[tuple[str, ...]]:

@@ -25,8 +25,11 @@ KINDS = (
     "next", "property", "getattr", "forgen", "nextgen", "coroutine",
 )  # fmt: skip
 LENGTHS = ("0", "10", "100")
-WITH_ARGUMENTS = {"calls", "deep", "phases", "phases2", "collecting", "witness"}
-"""Programs with questions of their own, or with arguments."""
+OTHERS = {"calls", "deep", "phases", "phases2", "collecting", "witness", "colours"}
+"""Programs with arguments, and those that bench.real.clocks and bench.real.witness ask."""
+
+CALLERS = ("caller", "iterate", "steady")
+"""The functions of `calls` that are no callees."""
 
 
 def main() -> int:
@@ -51,7 +54,7 @@ def main() -> int:
 
 def all_small() -> list[str]:
     """The names of all that need no argument."""
-    return sorted(path.stem for path in (HERE / "small").glob("[a-z]*.py") if path.stem not in WITH_ARGUMENTS)
+    return sorted(path.stem for path in (HERE / "small").glob("[a-z]*.py") if path.stem not in OTHERS)
 
 
 def all_calls() -> list[str]:
@@ -91,7 +94,12 @@ def calls_line(measured: Measured) -> str:
 def callee_share(measured: Measured, name: str) -> float:
     """In percent."""
     shares = distance.joined(measured.shares(name)).shares
-    return 100 * sum(share for function, share in shares.items() if "caller" not in function.split(":")[1:2])
+    return 100 * sum(share for function, share in shares.items() if _name(function) not in CALLERS)
+
+
+def _name(function: str) -> str:
+    """The last part of a qualified name."""
+    return function.split(":")[1].rpartition(".")[2] if ":" in function else function
 
 
 def _present(measured: Measured) -> list[str]:
