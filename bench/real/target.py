@@ -63,6 +63,13 @@ def die_with_parent() -> None:
         sys.exit("the parent is gone")
 
 
+def hash_alike() -> None:
+    """Start again with the hash seed that all runs share, so that each walks its sets and calls the same way."""
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        os.environ["PYTHONHASHSEED"] = "0"
+        os.execv(sys.executable, [sys.executable, *sys.argv])
+
+
 def load(name: str, path: str) -> ModuleType:
     """Load a module by its path, under a name that hides no package: `html5lib` the program imports the package."""
     spec = importlib.util.spec_from_file_location(name, f"{HERE}/{path}")
@@ -241,6 +248,7 @@ def finish(path: str, result: object) -> None:
 def main() -> None:
     """Set the program up and run it as asked for."""
     die_with_parent()
+    hash_alike()
     options = parse()
     sys.path[1:1] = [folder for folder in (options.site, options.benchmarks) if folder]
     sys.dont_write_bytecode = True  # what stands beside us is only read
