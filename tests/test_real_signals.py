@@ -15,7 +15,8 @@ from support import ROOT, Target, spawn_target
 
 sys.path.insert(0, str(ROOT))
 
-from bench.real.signals import Signals, SignalsError, Stack, build, library_for
+from bench.real.signals import Signals, SignalsError, build, library_for
+from bench.real.stacks import Stack
 from bench.targets import Unavailable
 
 INSIDE = ROOT / "bench" / "real" / "signals" / "inside.py"

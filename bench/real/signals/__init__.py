@@ -30,6 +30,6 @@ Good to know:
 from __future__ import annotations
 
 from bench.real.signals.build import library_for
-from bench.real.signals.host import Signals, SignalsError, Stack
+from bench.real.signals.host import Signals, SignalsError
 
-__all__ = ["Signals", "SignalsError", "Stack", "library_for"]
+__all__ = ["Signals", "SignalsError", "library_for"]

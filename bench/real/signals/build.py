@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from bench.real.samplers import cache_directory
 from bench.targets import TIMEOUT_SECONDS, Unavailable
 
 SOURCE = Path(__file__).with_name("sampler.c")
@@ -32,7 +33,7 @@ def library_for(python: Path) -> Path:
     # Where it lives in a root of its own, some of its headers are beside them; this system's C library comes first.
     options += [f"-isystem{headers}", f"-isystem{headers}/internal", f"-idirafter{headers.parent}"]
     key = hashlib.sha256(SOURCE.read_bytes() + json.dumps([facts, options]).encode()).hexdigest()[:16]
-    library = _cache() / f"{facts['soabi']}-{key}.so"
+    library = cache_directory() / "signals" / f"{facts['soabi']}-{key}.so"
     if not library.exists():
         _compile(options, library)
     return library
@@ -54,11 +55,6 @@ def _ask(python: Path) -> dict[str, Any]:
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         raise Unavailable(f"{python} does not run: {error}") from None
     return facts
-
-
-def _cache() -> Path:
-    given = os.environ.get("TACHYSCOPE_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "tachyscope")
-    return Path(given).expanduser() / "real" / "signals"
 
 
 def _compiler() -> str:

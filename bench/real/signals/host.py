@@ -11,8 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-Stack = tuple[str, ...]
-"""Frames "file.py:qualified_name:first_line", root first; the plain name below 3.11."""
+from bench.real.stacks import Stack
 
 START, STOP = signal.SIGRTMIN + 3, signal.SIGRTMIN + 4
 MAGIC = 0x3173676E67697374
