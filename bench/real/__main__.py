@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m bench.real", description=__doc__)
     made.add_argument("programs", nargs="*", metavar="PROGRAM", help="names in bench/real/programs (default: all)")
     made.add_argument("--versions", default=",".join(packages.VERSIONS), metavar="V,V", help="default: %(default)s")
-    made.add_argument("--quick", action="store_true", help="two rounds of shorter turns: rough, an hour for everything")
+    made.add_argument("--quick", action="store_true", help="one round of shorter turns: rough, an hour for everything")
     made.add_argument("--rounds", type=int, default=12, help="rounds of turns at most (default: %(default)s)")
     made.add_argument("--seconds", type=float, default=300, help="seconds for a program at most (default: %(default)s)")
     made.add_argument("--keep", type=Path, metavar="DIR", help="keep all turns there, and use those that are there")

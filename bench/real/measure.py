@@ -30,7 +30,6 @@ NEAR_POINTS = 1.0
 
 SIGNALS_INTERVAL_US, SIGNALS_SECONDS = 400, 1.0
 SHORTEST_SECONDS = 0.5
-REFERENCE_TURNS_PER_ROUND = 2
 START_SECONDS, TURN_START_SECONDS = 4.0, 0.4
 """What a program and a sampler need to start: for the estimate only."""
 
@@ -67,16 +66,17 @@ class Program:
 class Limits:
     """When to stop: after so many rounds at most, or so many seconds, whatever chance would do.
 
-    `turns` makes all turns shorter, though none than half a second.
+    A round has so many turns of the reference. `turns` makes all turns shorter, though none than half a second.
     """
 
     rounds: int = 12
     seconds: float = 300.0
+    references: int = 2
     turns: float = 1.0
 
 
-QUICK = Limits(rounds=2, seconds=60.0, turns=0.6)
-"""Rough: chance would often put two honest samplers two or three points apart."""
+QUICK = Limits(rounds=1, references=4, turns=0.5)
+"""Rough: chance would often put two honest samplers three points apart."""
 
 
 @dataclass(frozen=True)
@@ -147,10 +147,10 @@ def _ready(target: Target, said: IO[bytes]) -> Target:
     return target
 
 
-def everybody(program: Program, version: str) -> list[Sampler]:
+def everybody(program: Program, version: str, references: int) -> list[Sampler]:
     """The samplers that a program is measured with."""
     all_threads = program.all_threads
-    found = [samplers.reference(samplers.pinned(), all_threads)] * REFERENCE_TURNS_PER_ROUND
+    found = [samplers.reference(samplers.pinned(), all_threads)] * references
     found += samplers.ours(samplers.our_own(), all_threads).values()
     return found if all_threads else found + samplers.peers(version)
 
@@ -160,7 +160,7 @@ def measure(
 ) -> Measured:
     """Take turns until it is `enough`, else all that the limits allow."""
     samplers.check_machine()
-    who = [_shorter(each, limits) for each in (everybody(program, version) if who is None else who)]
+    who = [_shorter(each, limits) for each in who or everybody(program, version, limits.references)]
     turns: dict[str, list[Take]] = {each.name: [] for each in who}
     with_signals = not program.all_threads and len({each.name for each in who}) > 1
     measured = Measured(program.name, version, turns)
@@ -208,7 +208,7 @@ def near(measured: Measured) -> bool:
 
 def most_seconds(program: Program, version: str, limits: Limits) -> float:
     """How long the measurement of a program takes at most."""
-    who = [_shorter(each, limits) for each in everybody(program, version)]
+    who = [_shorter(each, limits) for each in everybody(program, version, limits.references)]
     a_round = sum(each.seconds + TURN_START_SECONDS for each in who) + SIGNALS_SECONDS
     return START_SECONDS + min(limits.rounds * a_round, max(limits.seconds, 2 * a_round) + a_round)
 

@@ -183,7 +183,7 @@ def _pyspy() -> Callable[[int, float, Path], list[str]]:
     path = _find_pyspy()
 
     def record(pid: int, seconds: float, output: Path) -> list[str]:
-        options = ["--rate", "1000", "--duration", str(round(seconds)), "--format", "raw", "-o", str(output)]
+        options = ["--rate", "1000", "--duration", str(max(round(seconds), 1)), "--format", "raw", "-o", str(output)]
         return [path, "record", *options, "--idle", "--full-filenames", "--function", "--pid", str(pid)]
 
     return record
@@ -193,7 +193,7 @@ def _stdlib() -> Callable[[int, float, Path], list[str]]:
     python = interpreter("3.15").command
 
     def attach(pid: int, seconds: float, output: Path) -> list[str]:
-        options = ["-r", "1khz", "-d", str(round(seconds)), "--collapsed", "-o", str(output)]
+        options = ["-r", "1khz", "-d", str(max(round(seconds), 1)), "--collapsed", "-o", str(output)]
         return [*python, "-m", "profiling.sampling", "attach", *options, str(pid)]
 
     return attach
