@@ -110,7 +110,7 @@ def test_spoilt_samples() -> None:
 def test_stacks_of_all_profilers_have_one_form() -> None:
     expected = Counter({("target.py:steady:1", "x.py:A.f:3"): 2})
     assert stacks.collapsed("thread:Main (7);/a b/target.py:steady:1;../c/x.py:A.f:3 2") == expected
-    assert stacks.pyspy("steady (/a b/target.py:1);A.f (/c/x.py:3) 2") == expected
+    assert stacks.pyspy("steady (/a b/target.py:1);__init__ (__init__);A.f (/c/x.py:3) 2") == expected
     assert stacks.collapsed("<frozen runpy>:run:3;<GC> 5") == Counter({("<frozen runpy>:run:3", "<GC>"): 5})
 
 

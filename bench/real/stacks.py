@@ -21,7 +21,8 @@ EMPTY = "<empty>"
 
 _FOLDER = re.compile(r"^.*/(?=[^/:]*:)")
 _PYSPY = re.compile(r"(.*) \((.*):(\d+)\)")
-_THREAD = re.compile(r"thread:|tid:|process:")
+_NO_FUNCTION = re.compile(r"thread:|tid:|process:|__init__ \(__init__\)$")
+"""Frames for threads and processes, and py-spy's for the interpreter's shim below an `__init__`."""
 
 
 def collapsed(text: str) -> Counter[Stack]:
@@ -44,7 +45,7 @@ def _read(text: str, key: object) -> Counter[Stack]:
     stacks = Counter[Stack]()
     for line in text.splitlines():
         frames, _, count = line.rpartition(" ")
-        names = [frame for frame in frames.split(";") if not _THREAD.match(frame)]
+        names = [frame for frame in frames.split(";") if not _NO_FUNCTION.match(frame)]
         stacks[tuple(key(frame) for frame in names)] += int(count)
     return stacks
 
