@@ -109,7 +109,7 @@ def make_caller(kind: str, n: int) -> Callable[[int], None]:
 def setup(kind: str, length: str) -> Callable[[], object]:
     n = Thing.length = int(length)
     caller = make_caller(kind, n)
-    repeat = 1 + 100 // (n + 2)
+    repeat = 3 + 60 // (n + 2)
 
     def iterate() -> None:
         for _ in range(repeat):
