@@ -26,7 +26,7 @@ def setup() -> Callable[[], object]:
     keys = [Key(number) for number in range(100)]  # equal to those of the table, not the same: __eq__ is asked
 
     def iterate() -> None:
-        for _ in range(250):
+        for _ in range(400):
             look_up(table, keys)
 
     return iterate

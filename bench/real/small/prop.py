@@ -24,7 +24,7 @@ def setup() -> Callable[[], object]:
     box = Box(1)
 
     def iterate() -> None:
-        for _ in range(50):
+        for _ in range(120):
             look(box)
 
     return iterate

@@ -22,7 +22,7 @@ def setup() -> Callable[[], object]:
     counter = Counter()
 
     def iterate() -> None:
-        for _ in range(60):
+        for _ in range(100):
             work(counter)
 
     return iterate
