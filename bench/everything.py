@@ -21,7 +21,7 @@ from bench.targets import ROOT, Unavailable, interpreter
 
 NAMES = (
     "rate", "failed", "impossible", "bias", "phase", "shares", "intervals", "slowdown", "missed",
-    "cpu", "threads", "children", "memory_use", "start", "churn", "recursion", "generators", "deep",
+    "cpu", "threads", "children", "beside", "memory_use", "start", "churn", "recursion", "generators", "deep",
 )  # fmt: skip
 RESULTS = ROOT / "bench" / "RESULTS.md"
 REASONS = ROOT / "bench" / "reasons.toml"

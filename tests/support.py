@@ -25,7 +25,8 @@ SID = CACHE.expanduser() / "interpreters" / "sid"
 """Where scripts/interpreters.sh keeps CPython 3.14 and 3.15."""
 
 READY = b"ready\n"
-READY_TIMEOUT_SECONDS = 30.0
+READY_TIMEOUT_SECONDS = 180.0
+"""How long anything is waited for. It only ends what hangs: on a busy machine all may take ten times as long."""
 
 WAITING = "import sys; print('ready', flush=True); sys.stdin.read()"
 """The smallest target: it waits until its standard input is closed."""
@@ -47,7 +48,7 @@ def _installed() -> Iterator[Path]:
 
 def _version_of(path: Path) -> tuple[int, int] | None:
     try:
-        run = subprocess.run([path, "-I", "-S", "-c", _QUESTION], capture_output=True, timeout=30)
+        run = subprocess.run([path, "-I", "-S", "-c", _QUESTION], capture_output=True, timeout=READY_TIMEOUT_SECONDS)
         major, minor = json.loads(run.stdout)
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None

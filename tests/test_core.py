@@ -13,6 +13,7 @@ import sys
 import time
 from array import array
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from core_support import (
     stacks_of,
     wait_for_state,
 )
-from support import INTERPRETERS, WAITING, Target, spawn_target
+from support import INTERPRETERS, READY_TIMEOUT_SECONDS, WAITING, Target, spawn_target
 
 from tachyscope._core import reference
 from tachyscope._core.memory import Reader, floor_rate
@@ -49,7 +50,8 @@ NEWEST = list(INTERPRETERS.values())[-1]
 UNMAPPED = 8
 PAGE = 4096
 NOBODY = 65534
-FUZZ_EXAMPLES = 300
+CHURN_SAMPLES = 15_000
+FUZZ_EXAMPLES = [100, pytest.param(400, marks=pytest.mark.long)]
 
 EXEC = """
 import os, sys
@@ -94,12 +96,14 @@ def test_every_interval_is_hit_or_missed(interval_ns: int) -> None:
     for seconds in (0.05, 0.001, 0.0, 0.02):
         assert run_for(sampler, seconds) == SLICE_OVER
         time.sleep(0.01)
-    assert run_for(sampler, 0.02) == SLICE_OVER
+    until_ns = time.monotonic_ns() + 20 * MILLISECOND_NS
+    assert sampler.run(until_ns) == SLICE_OVER
+    over_ns = time.monotonic_ns()
     counters = sampler.counters
-    elapsed = (time.monotonic_ns() - counters["start_ns"]) / interval_ns
     ticks = counters["hits"] + counters["missed"]
     # Ticks wander up to eight intervals around a regular grid.
-    assert elapsed - 10 - MILLISECOND_NS / interval_ns <= ticks <= elapsed + 9
+    assert (until_ns - counters["start_ns"]) / interval_ns - 10 <= ticks
+    assert ticks <= (over_ns - counters["start_ns"]) / interval_ns + 9
     assert counters["missed"] >= 0.04e9 / interval_ns - 20  # the pauses were missed, not made up
 
 
@@ -112,21 +116,21 @@ def test_a_slice_ends_when_it_should() -> None:
 
 
 def test_the_seed_decides_the_ticks() -> None:
-    interval_ns = 40 * MILLISECOND_NS
+    """The interval is so long that it does not matter by how much a tick comes late on a busy machine."""
+    interval_ns, seconds = 300 * MILLISECOND_NS, 3.0
 
-    def ticks(seed: int) -> list[float]:
-        with waiting() as (_, at):
-            sampler = at.sampler(interval_ns=interval_ns, seed=seed, record=True)
-            run_for(sampler, 0.4)
+    def ticks(sampler: Sampler) -> list[float]:
+        run_for(sampler, seconds)
         times = array("Q", sampler.samples()[1])
         return [(each - sampler.counters["start_ns"]) / interval_ns for each in times]
 
     def distance(one: list[float], other: list[float]) -> float:
-        # One tick may come late on a busy machine, but not half of them.
         return statistics.median(abs(a - b) for a, b in zip(one, other, strict=False))
 
-    first = ticks(7)
-    assert distance(first, ticks(7)) < 0.1 < distance(first, ticks(8))
+    with waiting() as (_, at), ThreadPoolExecutor() as side_by_side:
+        samplers = [at.sampler(interval_ns=interval_ns, seed=seed, record=True) for seed in (7, 7, 8)]
+        first, same, other = side_by_side.map(ticks, samplers)
+    assert distance(first, same) < 0.15 < distance(first, other)
 
 
 def test_ticks_are_anywhere_in_their_interval() -> None:
@@ -134,7 +138,7 @@ def test_ticks_are_anywhere_in_their_interval() -> None:
     interval_ns = 100_000
     with waiting() as (_, at):
         sampler = at.sampler(interval_ns=interval_ns, record=True)
-        assert run_for(sampler, 3) == SLICE_OVER
+        assert run_for(sampler, 1.5) == SLICE_OVER
     counters = sampler.counters
     nodes, times = array("I", sampler.samples()[0]), array("Q", sampler.samples()[1])
     assert len(nodes) == len(times) == counters["samples"] > 300
@@ -161,11 +165,10 @@ def test_recorded_samples_are_the_counted_ones() -> None:
 def test_a_signal_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
     previous = signal.signal(signal.SIGALRM, lambda *_: None)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
-        start = time.monotonic()
-        assert run_for(bare(10 * MILLISECOND_NS), 20) == INTERRUPTED
-        assert time.monotonic() - start < 10
+        signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)  # again and again: the first may come before the run begins
+        assert run_for(bare(10 * MILLISECOND_NS), READY_TIMEOUT_SECONDS) == INTERRUPTED
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
 
 
@@ -187,9 +190,8 @@ def test_a_target_that_became_another_program_faults(python: Path) -> None:
         assert run_for(sampler, 0.02) == SLICE_OVER
         assert target.process.stdin is not None
         target.process.stdin.write(b"\n")
-        while Path(f"/proc/{target.pid}/comm").read_text() != "sleep\n":
+        while Path(f"/proc/{target.pid}/exe").readlink() != Path("/bin/sleep").resolve():  # it goes with the memory
             time.sleep(0)
-        time.sleep(0.01)  # comm changes shortly before the memory does
         assert run_for(sampler, 5) == TARGET_FAULTS
         failed = sampler.counters["failed"]
         assert failed > 0
@@ -224,7 +226,7 @@ print(sampler.run(time.monotonic_ns() + 10**9))
 def test_another_users_process_is_denied() -> None:
     with waiting() as (target, at):
         command = [sys.executable, "-c", AS_NOBODY.format(nobody=NOBODY), str(target.pid), str(at.thread)]
-        run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        run = subprocess.run(command, capture_output=True, text=True, timeout=READY_TIMEOUT_SECONDS)
     assert (run.stdout, run.stderr) == (f"{errno.EPERM} False\n{TARGET_DENIED}\n", "")
 
 
@@ -282,7 +284,7 @@ def test_floor_rate_and_ranges() -> None:
         sampler = at.sampler()
         seen(sampler)
         assert sampler.ranges()
-        assert floor_rate(target.pid, sampler.ranges(), 0.02) > 100
+        assert floor_rate(target.pid, sampler.ranges(), 0.02) > 0
         with pytest.raises(OSError):
             floor_rate(target.pid, [(UNMAPPED, 8)], 0.01)
 
@@ -308,11 +310,12 @@ def test_truncated_stacks_keep_the_innermost_frames(python: Path, max_depth: int
         assert counters["truncated"] == (counters["samples"] if max_depth <= len(whole) else 0)
 
 
-def test_a_hundred_thousand_stacks() -> None:
+@pytest.mark.parametrize("stacks", [10_000, pytest.param(100_000, marks=pytest.mark.long)])
+def test_many_stacks(stacks: int) -> None:
     """The tree, its hash table and the code table grow many times; nothing in it is impossible."""
     with spawn_target(NEWEST, PROGRAMS / "branching.py", "8") as target:
         sampler = attach(target.pid).sampler(interval_ns=20_000)
-        run_until(sampler, lambda: len(sampler.nodes()) > 100_000, 0.5)
+        run_until(sampler, lambda: len(sampler.nodes()) > stacks, 0.2)
     nodes, codes = sampler.nodes(), sampler.codes()
     assert all(parent < node for node, (parent, _, _) in enumerate(nodes) if node)
     assert len(set(nodes)) == len(nodes)
@@ -330,7 +333,7 @@ def test_reused_addresses_get_their_own_names(python: Path, rounds: int, least: 
     """Thousands of functions come and go at the same few addresses; see the target for what fits what."""
     with spawn_target(python, PROGRAMS / "churn.py", str(rounds)) as target:
         sampler = attach(target.pid).sampler(interval_ns=50_000)
-        run_for(sampler, 1.5)
+        run_until(sampler, lambda: sampler.counters["hits"] > CHURN_SAMPLES, 0.1)
     numbers_seen = set()
     for stack in stacks_of(sampler):
         numbers = {frame.filename for frame in stack if frame.filename.isdigit()}
@@ -410,8 +413,9 @@ def test_known_layouts_are_possible(python: Path) -> None:
         at.sampler()
 
 
-def test_garbage_neither_crashes_nor_hangs(python: Path) -> None:
+@pytest.mark.parametrize("examples", FUZZ_EXAMPLES)
+def test_garbage_neither_crashes_nor_hangs(python: Path, examples: int) -> None:
     script = Path(__file__).parent / "fuzz_core.py"
-    command = [sys.executable, str(script), str(python), str(FUZZ_EXAMPLES)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    command = [sys.executable, str(script), str(python), str(examples)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=2 * READY_TIMEOUT_SECONDS)
     assert (run.returncode, run.stdout) == (0, "survived\n"), run.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import shutil
 import time
@@ -33,7 +34,8 @@ from tachyscope.errors import CorruptTarget
 
 TRUTHS = ["calls", "generators", "coroutines", "reentry", "classes", "names", "long_code"]
 SAMPLES_PER_POINT = 5
-STOPS = 200
+STOPS = [50, pytest.param(200, marks=pytest.mark.long)]
+SIGMAS = 4
 WARM_UP_SAMPLES = 2000
 
 IDLE_THREAD_STATE = """
@@ -121,15 +123,17 @@ def test_optimized_program_in_an_oddly_named_file(python: Path, tmp_path: Path) 
 
 
 def test_one_sampler_follows_a_program(python: Path) -> None:
-    """What was learned at one point must not be believed at the next one."""
+    """What was learned at one point must not be believed at the next one, but for samples that say so themselves."""
     sampler = None
     with program(python, str(PROGRAMS / "reentry.py")) as target:
         for _, at in points(target):
             sampler = sampler or at.sampler()
-            before, samples = stacks_of(sampler), sampler.counters["samples"]
-            run_until(sampler, lambda: sampler.counters["samples"] >= samples + SAMPLES_PER_POINT)  # noqa: B023
-            grown = [stack for stack, count in stacks_of(sampler).items() if count > before[stack]]
-            assert grown == [at.reference_stack()]
+            stacks, counters = stacks_of(sampler), sampler.counters
+            wanted = counters["samples"] + SAMPLES_PER_POINT
+            run_until(sampler, lambda: sampler.counters["samples"] >= wanted)  # noqa: B023
+            grown = stacks_of(sampler) - stacks
+            assert grown.pop(at.reference_stack(), 0) > 0
+            assert grown.total() <= sampler.counters["recalled"] - counters["recalled"], grown
 
 
 def test_a_thread_that_runs_no_python_has_an_empty_stack(python: Path) -> None:
@@ -158,16 +162,18 @@ def test_c_code_between_two_functions(python: Path) -> None:
 # Targets that are stopped anywhere
 
 
-def seen_now(sampler: Sampler, attempts: int) -> Stack | None:
-    """Return the one stack that a sampler sees of a stopped thread, None if all samples fail."""
-    before, samples = stacks_of(sampler), sampler.counters["samples"]
+def sees(sampler: Sampler, stack: Stack | None, attempts: int) -> bool:
+    """Whether a sampler sees this stack of a stopped thread, and none else but in samples that say so themselves; false
+    if all fail."""
+    stacks, before = stacks_of(sampler), sampler.counters
     for _ in range(attempts):
         assert run_for(sampler, 0.001) == SLICE_OVER
-        if sampler.counters["samples"] > samples:
+        if sampler.counters["samples"] > before["samples"]:
             break
-    stacks = list(stacks_of(sampler) - before)
-    assert len(stacks) <= 1
-    return stacks[0] if stacks else None
+    grown = stacks_of(sampler) - stacks
+    found = stack is not None and grown.pop(stack, 0) > 0
+    assert grown.total() <= sampler.counters["recalled"] - before["recalled"], (grown, stack)
+    return found
 
 
 def twin_now(at: Attached) -> tuple[Stack | None, bool]:
@@ -180,7 +186,13 @@ def twin_now(at: Attached) -> tuple[Stack | None, bool]:
     return stack, unwound.running or at.runtime.version < (3, 11)
 
 
-def test_stopped_at_random_moments(python: Path) -> None:
+def most(share: float, times: int) -> float:
+    """How often something that is as probable as `share` may happen."""
+    return share * times + SIGMAS * math.sqrt(share * (1 - share) * times)
+
+
+@pytest.mark.parametrize("stops", STOPS)
+def test_stopped_at_random_moments(python: Path, stops: int) -> None:
     """Core and twin never differ. The core may see nothing where the twin sees a frame on its way in or out, and,
     if it never saw the calls before, where no frame says that it runs: about one moment in ten of a program that
     does little but call."""
@@ -190,15 +202,14 @@ def test_stopped_at_random_moments(python: Path) -> None:
         at = attach(target.pid)
         experienced = at.sampler(interval_ns=100_000)
         run_until(experienced, lambda: experienced.counters["samples"] >= WARM_UP_SAMPLES, 0.1)
-        for _ in range(STOPS):
+        for _ in range(stops):
             time.sleep(chance.random() * 0.002)
             stop(target.pid)
             twin, running = twin_now(at)
-            fresh, other = seen_now(at.sampler(), 20), seen_now(experienced, 4)
-            assert fresh in (twin, None) and other in (twin, None)
-            assert fresh is not None or not running
-            fresh_failed += fresh is None
-            experienced_failed += other is None
+            seen = sees(at.sampler(), twin, 20)
+            assert seen or not running
+            fresh_failed += not seen
+            experienced_failed += not sees(experienced, twin, 4)
             resume(target.pid)
-    assert fresh_failed <= STOPS * 0.25
-    assert experienced_failed <= STOPS * 0.05
+    assert fresh_failed <= most(0.15, stops)
+    assert experienced_failed <= most(0.03, stops)
