@@ -23,6 +23,7 @@ INSIDE = ROOT / "bench" / "real" / "signals" / "inside.py"
 DEPTH = 100
 FRESH = 20  # names; their code gets the same few addresses again and again
 ENOUGH_SAMPLES = 2_000
+MANY_SAMPLES = 20_000
 ROUNDS = 100
 SHARES_WITHIN = 0.1  # in seconds of CPU, which no other process takes from; chance alone stays below 0.04
 
@@ -32,6 +33,7 @@ spec = importlib.util.spec_from_file_location("inside", sys.argv[1])
 inside = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(inside)
 inside.install(sys.argv[2], sys.argv[3], float(sys.argv[4]), int(sys.argv[5]))
+quick_rounds = int(sys.argv[6])
 clocks = [0.0, 0.0]
 
 def loop(times):
@@ -96,6 +98,24 @@ def thrower():
     loop(300)
     raise ValueError
 
+def same(value):
+    return value
+
+def through(value):
+    return same(value)
+
+def nested():
+    return farther()
+
+def farther():
+    return sorted((3, 2, 1), key=same)
+
+def quick():
+    for _ in range(quick_rounds):
+        sorted((3, 2, 1), key=same)
+        nested()
+        list(map(through, (3, 2, 1)))
+
 class Made:
     def __init__(self):
         self.value = loop(100)
@@ -112,7 +132,7 @@ def fresh(number):
 
 def one_round(number):
     timed(0, first, 1000)
-    timed(1, second, 3000)
+    timed(1, second, 5000)
     deep(99)
     consume()
     drive()
@@ -120,6 +140,7 @@ def one_round(number):
     catcher()
     make()
     fresh(number % 20)
+    quick()
 
 def serve():
     while True:
@@ -138,7 +159,11 @@ CALLS = {
     "": {"<module>"},
     "<module>": {"serve"},
     "serve": {"one_round"},
-    "one_round": {"timed", "deep", "consume", "drive", "ordered", "catcher", "make", "fresh"},
+    "one_round": {"timed", "deep", "consume", "drive", "ordered", "catcher", "make", "fresh", "quick"},
+    "quick": {"same", "through", "nested"},
+    "nested": {"farther"},
+    "farther": {"same"},
+    "through": {"same"},
     "timed": {"first", "second"},
     "deep": {"deep", "bottom"},
     "consume": {"numbers"},
@@ -187,7 +212,9 @@ class Sampled:
 
 
 @contextmanager
-def sampled(python: str | Path, interval_us: float = 200, megabytes: int = 32) -> Iterator[Sampled]:
+def sampled(
+    python: str | Path, interval_us: float = 200, megabytes: int = 32, quick_rounds: int = 1
+) -> Iterator[Sampled]:
     try:
         library = library_for(Path(python))
     except Unavailable as error:
@@ -195,7 +222,7 @@ def sampled(python: str | Path, interval_us: float = 200, megabytes: int = 32) -
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         program, output = Path(folder, "program.py"), Path(folder, "samples")
         program.write_text(PROGRAM)
-        arguments = [str(INSIDE), str(library), str(output), str(interval_us), str(megabytes)]
+        arguments = [str(INSIDE), str(library), str(output), *map(str, (interval_us, megabytes, quick_rounds))]
         with spawn_target(python, program, *arguments) as target:
             one = Sampled(target, output)
             try:
@@ -217,6 +244,16 @@ def simple(frame: str) -> str:
     return name
 
 
+def possible(stacks: Counter[Stack]) -> Counter[tuple[str, ...]]:
+    """The names, all checked."""
+    named = Counter[tuple[str, ...]]()
+    for stack, count in stacks.items():
+        names = [simple(frame) for frame in stack]
+        check_possible(names)
+        named[tuple(names)] += count
+    return named
+
+
 def check_possible(stack: list[str]) -> None:
     caller = ""
     for name in stack:
@@ -233,16 +270,21 @@ def test_names_nesting_and_shares_are_right(python: Path) -> None:
             clocks = [sum(pair) for pair in zip(clocks, one.turn(), strict=True)]
             stacks = one.stacks()
         failed = one.signals.failed
-    named = Counter[tuple[str, ...]]()
-    for stack, count in stacks.items():
-        named[tuple(simple(frame) for frame in stack)] += count
-    for names in named:
-        check_possible(list(names))
+    named = possible(stacks)
     assert {name for names in named for name in names} >= MUST_BE_SEEN
     assert failed <= sum(stacks.values()) / 100
     counts = [sum(count for names, count in named.items() if which in names) for which in ("first", "second")]
-    assert counts[0] / sum(counts) == pytest.approx(clocks[0] / sum(clocks), abs=SHARES_WITHIN)
     assert clocks[0] / sum(clocks) < 0.5 - 2 * SHARES_WITHIN  # else shares that are mixed up would pass
+    assert counts[0] / sum(counts) == pytest.approx(clocks[0] / sum(clocks), abs=SHARES_WITHIN)
+
+
+def test_frames_that_are_being_linked_make_no_stack(python: Path) -> None:
+    """Many short callbacks: on 3.11 and 3.12 some of these samples meet a `cframe` that is not filled in."""
+    with sampled(python, interval_us=50, quick_rounds=2_000) as one:
+        while sum(one.stacks().values()) < MANY_SAMPLES:
+            one.turn()
+        possible(one.stacks())
+        assert one.signals.failed <= MANY_SAMPLES / 100
 
 
 def test_a_stopped_timer_delivers_nothing(python: Path) -> None:

@@ -24,7 +24,7 @@ Good to know:
 - Between two samples the program gets half an interval to one and a half, whatever the last sample cost it.
 - Names are read while the frame holds its code object, so code that is freed later keeps its name. Two code objects of
   one address are taken for one only if names, file, line and the addresses of both texts are the same.
-- The signals SIGRTMIN+3, +4 and +5 are the sampler's, and SIGSEGV while it walks.
+- The signals SIGRTMIN+3, +4 and +5 are the sampler's; SIGSEGV and SIGBUS are while it walks.
 """
 
 from __future__ import annotations

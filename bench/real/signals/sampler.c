@@ -153,7 +153,8 @@ static uint32_t depth_before;
 
 static sigjmp_buf fault_escape;
 static volatile sig_atomic_t walking;
-static struct sigaction fault_action_before;
+static const int fault_signals[] = {SIGSEGV, SIGBUS};  /* an address that no CPU knows is either, as its register says */
+static struct sigaction fault_actions_before[2];
 
 /* Records */
 
@@ -324,7 +325,7 @@ static void on_fault(int signo)
 {
     if (walking)
         siglongjmp(fault_escape, 1);
-    sigaction(signo, &fault_action_before, NULL);  /* the program's own: it happens again, without us */
+    sigaction(signo, &fault_actions_before[signo == SIGBUS], NULL);  /* the program's own: again, without us */
 }
 
 static int careful(int (*walk_somewhere)(void))
@@ -404,9 +405,11 @@ static void watch_for_faults(void)
     memset(&action, 0, sizeof action);
     action.sa_handler = on_fault;
     action.sa_flags = SA_NODEFER;  /* siglongjmp leaves it, and would leave it blocked */
-    sigaction(SIGSEGV, &action, &before);
-    if (before.sa_handler != on_fault)
-        fault_action_before = before;
+    for (int each = 0; each < 2; each++) {
+        sigaction(fault_signals[each], &action, &before);
+        if (before.sa_handler != on_fault)
+            fault_actions_before[each] = before;
+    }
 }
 
 static void on_start(int signo)
