@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from bench.real.stacks import Shares
 
-HALVES = 60
+HALVES = 20
 """Random splits of the reference's turns."""
 
 LEAST_SHARE = 0.01

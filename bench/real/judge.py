@@ -20,13 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.real import distance, measure, samplers
+from bench.real.distance import Turn
 from bench.real.measure import Limits, Measured, Program
 from bench.real.samplers import STOPPED, Take
 from bench.real.stacks import Stack, added, self_shares, total_shares
 from bench.targets import Unavailable
 
 RUNS = 100
-TURNS = 16
+TURNS, SHORTER = 12, 0.6
 MOST_EXCESS = 1.0
 LEAST_RIGHT = 0.95
 SHARE, AROUND = 0.10, (0.06, 0.16)
@@ -74,6 +75,20 @@ def _half(count: int, chosen: random.Random) -> int:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """What a turn showed, of functions by themselves and of all below them."""
+
+    own: Turn
+    total: Turn
+
+    @classmethod
+    def of(cls, take: Take) -> Shown:
+        """Count a turn's stacks."""
+        samples, seconds = take.stacks.total(), take.seconds
+        return cls(Turn(self_shares(take.stacks), samples, seconds), Turn(total_shares(take.stacks), samples, seconds))
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What came of all runs with one program."""
 
@@ -89,15 +104,21 @@ def verdict(measured: Measured, runs: int) -> Verdict:
     takes = measured.turns[STOPPED]
     function = spoilable(added(take.stacks for take in takes))
     chosen, excesses, clean = random.Random(7), [], 0
+    turns = [Shown.of(take) for take in takes]
+    spoilt = {
+        name: [Shown.of(Take(spoil(take.stacks, function, chosen), take.seconds)) for take in takes]
+        for name, spoil in SPOILS.items()
+        if function
+    }
     named = Counter[str](dict.fromkeys(SPOILS, 0) if function else {})
     for _ in range(runs):
-        order = chosen.sample(takes, len(takes))
-        reference, candidate = order[: len(order) // 2], order[len(order) // 2 :]
-        excesses.append(distance.excess(_turns(reference), distance.joined(_turns(candidate))))
-        clean += not wrong(reference, candidate)
-        for name in named:
-            spoilt = [Take(SPOILS[name](take.stacks, function, chosen), take.seconds) for take in candidate]
-            named[name] += function in wrong(reference, spoilt)
+        order = chosen.sample(range(len(takes)), len(takes))
+        reference, candidate = (sorted(part) for part in (order[: len(order) // 2], order[len(order) // 2 :]))
+        true, seen = [turns[number] for number in reference], [turns[number] for number in candidate]
+        excesses.append(distance.excess([each.own for each in true], distance.joined([each.own for each in seen])))
+        clean += not wrong(true, seen)
+        for name, each in spoilt.items():
+            named[name] += function in wrong(true, [each[number] for number in candidate])
     return Verdict(measured.program, statistics.mean(excesses), clean, dict(named), function)
 
 
@@ -108,21 +129,11 @@ def spoilable(stacks: Counter[Stack]) -> str:
     return name if AROUND[0] <= shares[name] <= AROUND[1] else ""
 
 
-def wrong(reference: Sequence[Take], candidate: Sequence[Take]) -> set[str]:
+def wrong(reference: Sequence[Shown], candidate: Sequence[Shown]) -> set[str]:
     """All functions that are said to be off, by themselves or with what is below them."""
-    own = distance.off(_turns(reference), _turns(candidate), distance.SELF_POINTS)
-    true, seen = ([_turn(take, total=True) for take in takes] for takes in (reference, candidate))
-    total = distance.off(true, seen, distance.TOTAL_POINTS)
+    own = distance.off([each.own for each in reference], [each.own for each in candidate], distance.SELF_POINTS)
+    total = distance.off([each.total for each in reference], [each.total for each in candidate], distance.TOTAL_POINTS)
     return {each.function for each in (*own, *total)}
-
-
-def _turns(takes: Sequence[Take]) -> list[distance.Turn]:
-    return [_turn(take) for take in takes]
-
-
-def _turn(take: Take, total: bool = False) -> distance.Turn:
-    shares = total_shares if total else self_shares
-    return distance.Turn(shares(take.stacks), take.stacks.total(), take.seconds)
 
 
 def main() -> int:
@@ -152,7 +163,7 @@ def _stopped(program: Program, version: str, keep: Path | None) -> Measured:
     if kept is not None and kept.exists():
         return measure.load(kept)
     reference = samplers.reference(samplers.pinned(), program.all_threads)
-    measured = measure.measure(program, version, Limits(TURNS, 1e9), [reference], enough=False)
+    measured = measure.measure(program, version, Limits(TURNS, 1e9, turns=SHORTER), [reference], enough=False)
     if kept is not None:
         measure.save(measured, kept)
     return measured
