@@ -127,7 +127,6 @@ def setup() -> Callable[[], object]:
     # With the protocol named, asyncio switches TCP_NODELAY on: without it each answer would wait for 40 ms.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
-    listener.listen()  # now, as the client may come before uvicorn has begun
     listener.listen()  # at once: the client may be there before the server runs
     config = uvicorn.Config(application, http="h11", loop="asyncio", lifespan="off", log_level="error")
     serving = loop.create_task(uvicorn.Server(config).serve(sockets=[listener]))
