@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support import INTERPRETERS, ROOT, SID, Target, spawn
+from support import INTERPRETERS, READY_TIMEOUT_SECONDS, ROOT, SID, Target, spawn
 
 from tachyscope import attach
 from tachyscope.target import runtime
@@ -94,7 +94,7 @@ def inner_pid(target: Target) -> int:
 
 def compiled(source: str, output: Path, *flags: str) -> Path:
     command = ["cc", "-O1", "-x", "c", "-", "-o", str(output), *flags]
-    subprocess.run(command, input=source, text=True, check=True, timeout=60)
+    subprocess.run(command, input=source, text=True, check=True, timeout=READY_TIMEOUT_SECONDS)
     return output
 
 
@@ -147,7 +147,7 @@ sys.exit(run.stderr if run.returncode else 0)
 @needs_root
 def test_from_inside_of_a_container(python: Path) -> None:
     command = [*UNSHARED, "--mount-proc", sys.executable, "-c", INSIDE, str(python), BUSY]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=READY_TIMEOUT_SECONDS)
     assert run.returncode == 0, run.stderr
     assert ":main:" in run.stdout and ":leaf:" in run.stdout
 
@@ -197,7 +197,7 @@ def test_a_program_that_loads_libpython_later(name: str, tmp_path: Path) -> None
 
 
 def test_in_a_virtual_environment_behind_links(python: Path, tmp_path: Path) -> None:
-    subprocess.run([python, "-m", "venv", "--without-pip", tmp_path / "env"], check=True, timeout=60)
+    subprocess.run([python, "-m", "venv", "--without-pip", tmp_path / "env"], check=True, timeout=READY_TIMEOUT_SECONDS)
     (tmp_path / "link").symlink_to(tmp_path / "env" / "bin" / "python")
     with spawn([str(tmp_path / "link"), "-c", BUSY]) as target:
         target.wait_until_ready()
@@ -222,7 +222,9 @@ def test_stripped_of_its_symbol_table(tmp_path: Path) -> None:
     static = INTERPRETERS.get("3.11-system")
     if static is None or shutil.which("strip") is None:
         pytest.skip("no statically linked interpreter (python3.11 of Debian), or no strip")
-    subprocess.run(["strip", "--strip-all", "-o", tmp_path / "python", static], check=True, timeout=60)
+    subprocess.run(
+        ["strip", "--strip-all", "-o", tmp_path / "python", static], check=True, timeout=READY_TIMEOUT_SECONDS
+    )
     with spawn([str(tmp_path / "python"), "-c", BUSY]) as target:
         target.wait_until_ready()
         check(target.pid)

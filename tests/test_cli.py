@@ -24,21 +24,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from support import INTERPRETERS, WAITING, spawn_target, tachyscope
+from support import INTERPRETERS, READY_TIMEOUT_SECONDS, WAITING, spawn_target, tachyscope
 
 from tachyscope.cli import attach, parser
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
-TIMEOUT_S = 30.0
 
 HOT = """
 import time
 def {name}(seconds):
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
+    end = time.process_time() + seconds
+    while time.process_time() < end:
         pass
 """
-"""A function that is busy for so many seconds, so that a profile has something to show."""
+"""A function that is busy for so many seconds of CPU time, so that a profile has something to show."""
 
 SHORT = HOT.format(name="hot") + "hot(0.1)\n"
 FOREVER = HOT.format(name="hot") + "print('ready', flush=True)\nhot(1e9)\n"
@@ -64,7 +63,7 @@ class Profiler:
     def wait_for(self, descriptor: int, text: str) -> str:
         """Read until `text` has appeared; return everything read so far."""
         while text not in self.seen.get(descriptor, ""):
-            if not select.select([descriptor], [], [], TIMEOUT_S)[0]:
+            if not select.select([descriptor], [], [], READY_TIMEOUT_SECONDS)[0]:
                 raise AssertionError(f"no {text!r}: {self.seen}")
             if not self._read(descriptor):
                 raise AssertionError(f"no {text!r}, but the end: {self.seen}")
@@ -87,7 +86,7 @@ class Profiler:
 
     def end(self) -> int:
         """Wait for the end, keep what is said until then, and return the exit status."""
-        status = self.process.wait(TIMEOUT_S)
+        status = self.process.wait(READY_TIMEOUT_SECONDS)
         for descriptor in {self.output, self.messages}:
             while self._read(descriptor):
                 pass
@@ -106,18 +105,11 @@ def profiler(*arguments: str | Path) -> Iterator[Profiler]:
 @contextmanager
 def on_terminal(*arguments: str | Path) -> Iterator[tuple[Profiler, int]]:
     """Run on a terminal of its own, whose foreground process group it is with its target."""
-    command = [sys.executable, "-m", "tachyscope", *map(str, arguments)]
+    command = ["setsid", "--ctty", sys.executable, "-m", "tachyscope", *map(str, arguments)]
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
-    with subprocess.Popen(
-        command,
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        env=os.environ | {"TERM": "xterm-256color"},
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-    ) as process:
+    environment = os.environ | {"TERM": "xterm-256color"}
+    with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environment) as process:
         os.close(slave)
         for running in _until_killed(Profiler(process, master, master)):
             yield running, master
@@ -248,7 +240,7 @@ def test_second_ctrl_c_leaves_a_target_that_ignores_it() -> None:
         assert "hot" in functions_in(Path("out"))
         os.write(terminal, b"\x03")
         running.wait_for(terminal, "the target still runs")
-        assert running.process.wait(TIMEOUT_S) == 130
+        assert running.process.wait(READY_TIMEOUT_SECONDS) == 130
         os.kill(int(pid), signal.SIGKILL)
     assert "Traceback" not in running.seen[terminal]
 
@@ -404,7 +396,7 @@ def test_another_interpreter(python: Path) -> None:
 
 def test_duration_ends_first_and_the_target_runs_on() -> None:
     source = WAITING + "; print('end')"
-    with profiler("run", "-d", "0.2", "-o", "out", "-c", source) as running:
+    with profiler("run", "-d", "2", "-o", "out", "-c", source) as running:
         running.wait_for(running.messages, "the target runs on as process")
         assert "<module>" in functions_in(Path("out"))
         assert running.process.poll() is None
@@ -415,19 +407,23 @@ def test_duration_ends_first_and_the_target_runs_on() -> None:
     assert only_messages(running.seen[running.messages])
 
 
+SLEEPING = "import time; print('ready', flush=True); time.sleep(1e9)"
+"""Costs nothing, so there is time for it to get ready on a busy machine, too."""
+
+
 def test_stop_target_asks_first() -> None:
     handler = "import signal; signal.signal(signal.SIGTERM, lambda *unused: (print('asked'), exit(3)))\n"
-    run = tachyscope("run", "-d", "0.5", "--stop-target", "-o", "out", "-c", handler + FOREVER)
+    run = tachyscope("run", "-d", "3", "--stop-target", "-o", "out", "-c", handler + SLEEPING)
     assert (run.returncode, run.stdout) == (3, "ready\nasked\n"), run.stderr
-    assert "hot" in functions_in(Path("out"))
+    assert "<module>" in functions_in(Path("out"))
 
 
 def test_stop_target_kills_what_does_not_listen() -> None:
     handler = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
     start = time.monotonic()
-    run = tachyscope("run", "-d", "0.5", "--stop-target", "-o", "out", "-c", handler + FOREVER)
+    run = tachyscope("run", "-d", "3", "--stop-target", "-o", "out", "-c", handler + SLEEPING)
     assert run.returncode == 137
-    assert time.monotonic() - start > 2.5
+    assert time.monotonic() - start > 5.5
     assert "SIGKILL" in run.stderr
 
 
@@ -456,7 +452,7 @@ def test_attach_for_a_time() -> None:
     assert only_messages(run.stderr) and f"process {target.pid}" in run.stderr
     stats = json.loads(Path("stats").read_text())
     assert stats["target_exit_status"] is None
-    assert 0.2 < stats["duration_s"] < 1
+    assert stats["duration_s"] > 0.2
 
 
 def test_attach_until_the_target_exits() -> None:
@@ -578,11 +574,9 @@ def test_a_full_disk() -> None:
 
 
 def test_a_failed_write_is_said_before_the_target_ends() -> None:
-    Path("out").mkdir()
-    with profiler("run", "-d", "0.1", "-o", "out/file", "-c", WAITING) as running:
+    with profiler("run", "-d", "0.1", "-o", "/dev/full", "-c", WAITING) as running:
         running.wait_for(running.output, "ready")
-        Path("out").rmdir()
-        running.wait_for(running.messages, "'out/file' cannot be written")
+        running.wait_for(running.messages, "'/dev/full' cannot be written")
         assert running.process.poll() is None
         assert running.process.stdin is not None
         running.process.stdin.close()
@@ -656,7 +650,7 @@ def test_how_the_sampling_goes_is_said_each_second() -> None:
     run = tachyscope("run", "--realtime-stats", "-o", "out", "-c", HOT.format(name="hot") + "hot(2.3)")
     assert run.returncode == 0
     lines = [line for line in run.stderr.splitlines() if "a second (mean" in line]
-    assert len(lines) == 2, run.stderr
+    assert len(lines) >= 2, run.stderr
     pattern = r"tachyscope: 1 s: [\d,]+ a second \(mean [\d,]+, [\d,]+ to [\d,]+\); [\d,]+ samples, [\d.]+ % missed, .*"
     assert re.fullmatch(pattern, lines[0])
 
@@ -710,12 +704,12 @@ OPTIONS["run"] = OPTIONS["attach"] | {"--python", "--stop-target", "-m", "-c", "
 def test_a_timed_run_shows_its_progress_on_a_terminal() -> None:
     with (
         spawn_target(sys.executable, FOREVER) as target,
-        on_terminal("attach", "-d", "1.6", str(target.pid)) as (running, terminal),
+        on_terminal("attach", "-d", "2.5", str(target.pid)) as (running, terminal),
     ):
         seen = running.wait_for(terminal, "samples of process")
-        assert running.process.wait(TIMEOUT_S) == 0
-    drawn = re.findall(r"(\d) of 1\.6 s, ([\d,]+) samples", seen)
-    assert len(drawn) >= 3
+        assert running.process.wait(READY_TIMEOUT_SECONDS) == 0
+    drawn = [int(count.replace(",", "")) for count in re.findall(r"\d of 2\.5 s, ([\d,]+) samples", seen)]
+    assert len(drawn) >= 2
     assert drawn[-1] > drawn[0]
     assert seen.rindex("\x1b[2K") < seen.index("Profile of")  # wiped away before the result
 

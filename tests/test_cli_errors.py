@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import WAITING, spawn, spawn_target, tachyscope
+from support import READY_TIMEOUT_SECONDS, WAITING, spawn, spawn_target, tachyscope
 
 NOBODY = 65534
 MARK = "started"
@@ -66,7 +66,7 @@ def assert_refused(run: subprocess.CompletedProcess[str], status: int, *words: s
 
 def as_nobody(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", AS_NOBODY, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30)
+    return subprocess.run(command, capture_output=True, text=True, timeout=READY_TIMEOUT_SECONDS)
 
 
 # ---- options ----

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support import WAITING, spawn, spawn_target, tachyscope
+from support import READY_TIMEOUT_SECONDS, WAITING, spawn, spawn_target, tachyscope
 from test_cli_errors import as_nobody, assert_refused, needs_root
 
 from tachyscope.target.permissions import DOCKER, KUBERNETES, SHELL, SYSTEMD, Facts, blockers, gather, remedy
@@ -62,7 +62,7 @@ needs_x86_64 = pytest.mark.skipif(os.uname().machine != "x86_64", reason="the fi
 
 def filtered(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", WITHOUT_SYSTEM_CALL, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=READY_TIMEOUT_SECONDS)
 
 
 @pytest.mark.parametrize("case", CASES)

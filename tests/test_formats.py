@@ -474,6 +474,10 @@ def test_what_is_printable_says_what_it_was(text: str) -> None:
 # --- size
 
 
+CPU_SECONDS = 20.0
+"""It takes about one; whatever grows with the square of the nodes takes minutes."""
+
+
 def test_many_nodes_and_deep_recursion_are_quick() -> None:
     tree, counts = StackTree(), {}
     ring = [Frame(function(f"f{index}", f"/src/{index % 300}.py", index), index) for index in range(2_000)]
@@ -485,7 +489,7 @@ def test_many_nodes_and_deep_recursion_are_quick() -> None:
     base = PROFILES["shop"]
     big = Profile(base.target, base.accuracy, base.threads, tree, [counts])
     assert len(tree) > 90_000
-    for name, limit_s in (("pstats", 4.0), ("collapsed", 4.0)):
+    for name in ("pstats", "collapsed"):
         start = time.process_time()
         export(name, big)
-        assert time.process_time() - start < limit_s
+        assert time.process_time() - start < CPU_SECONDS

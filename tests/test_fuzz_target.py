@@ -64,6 +64,13 @@ class Live:
     file: Skeleton
 
 
+@pytest.fixture(params=[pytest.param(4, id="some"), pytest.param(1, id="all", marks=pytest.mark.long)])
+def every(request: pytest.FixtureRequest) -> int:
+    """One of so many examples is tried."""
+    value: int = request.param
+    return value
+
+
 @pytest.fixture(scope="module", params=LIVE)
 def live(request: pytest.FixtureRequest) -> Iterator[Live]:
     """A live target of each kind: with and without symbols for all, a library or not, describing itself or not."""
@@ -121,11 +128,11 @@ def analyse(victim: Skeleton, patches: list[Patch], size: int) -> Any:
         )
 
 
-def test_damaged_file(live: Live) -> None:
+def test_damaged_file(live: Live, every: int) -> None:
     assert analyse(live.file, [], live.file.size).runtime is not None
     kinds: Counter[str] = Counter()
 
-    @bounded(300)
+    @bounded(300 // every)
     @given(damage(live.file))
     def check(done: tuple[list[Patch], int]) -> None:
         result = analyse(live.file, *done)
@@ -190,12 +197,12 @@ def search(target: Live, read: Reader, **replaced: Any) -> Any:
         return outcome_of(find)
 
 
-def test_damaged_file_of_a_live_target(live: Live) -> None:
+def test_damaged_file_of_a_live_target(live: Live, every: int) -> None:
     """What a wrong symbol leads to is read from memory."""
     really_open = process.open_mapped_file
     kinds: Counter[str] = Counter()
 
-    @bounded(100)
+    @bounded(100 // every)
     @given(damage(live.file))
     def check(done: tuple[list[Patch], int]) -> None:
         def open_damaged(pid: int, mapping: Mapping) -> int:
@@ -240,11 +247,11 @@ def damaged_maps(draw: st.DrawFn, text: bytes) -> bytes:
     return whole[: draw(st.one_of(st.just(len(whole)), st.integers(0, len(whole))))]
 
 
-def test_damaged_memory_map(live: Live) -> None:
+def test_damaged_memory_map(live: Live, every: int) -> None:
     really_read = process._read
     kinds: Counter[str] = Counter()
 
-    @bounded(150)
+    @bounded(150 // every)
     @given(damaged_maps(really_read(live.pid, "maps")))
     def check(text: bytes) -> None:
         def read_damaged(pid: int, name: str) -> bytes:
@@ -262,7 +269,7 @@ def test_damaged_memory_map(live: Live) -> None:
 def test_many_files_are_not_all_opened(live: Live) -> None:
     line = "{0:x}000-{0:x}fff r-xp 00000000 fe:00 {0} /lib/{1}.so"
     names = ["libpython3.8", "other"]
-    text = "\n".join(line.format(number, names[number % 2]) for number in range(1, 60_000)).encode()
+    text = "\n".join(line.format(number, names[number % 2]) for number in range(1, 20_000)).encode()
     really_read = process._read
     opened: Counter[str] = Counter()
 
@@ -353,12 +360,12 @@ def test_damaged_debug_offsets(live: Live) -> None:
     assert {"Layout", "CorruptTarget", "UnsupportedPython"} <= kinds.keys()
 
 
-def test_damaged_debug_offsets_in_memory(live: Live) -> None:
+def test_damaged_debug_offsets_in_memory(live: Live, every: int) -> None:
     """Wherever they lead: the lists of interpreters and threads are then somewhere else, too."""
     raw, address = raw_offsets(live), live.runtime.address
     kinds: Counter[str] = Counter()
 
-    @bounded(150)
+    @bounded(150 // every)
     @given(damaged_offsets(raw), damaged_offsets(raw), st.integers(1, 4))
     def check(damaged: bytes, other: bytes, turns: int) -> None:
         reads = iter(range(FIND_READS + 1))
@@ -526,11 +533,11 @@ def made_up(layout: Layout) -> Runtime:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=["3.8", "3.11", "3.12", "described"])
-def test_damaged_lists(layout: Layout) -> None:
+def test_damaged_lists(layout: Layout, every: int) -> None:
     """What is found is what a plain walk finds; where that makes no sense there is an error."""
     kinds: Counter[str] = Counter()
 
-    @bounded(300)
+    @bounded(300 // every)
     @given(heaps(layout))
     def check(heap: Heap) -> None:
         read = Meter(runtime.LIST_ATTEMPTS * 4 * 12, 1 << 20).reader(heap.read)
@@ -544,8 +551,8 @@ def test_damaged_lists(layout: Layout) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=["3.8", "3.11", "3.12", "described"])
-def test_lists_that_change_while_they_are_read(layout: Layout) -> None:
-    @bounded(200)
+def test_lists_that_change_while_they_are_read(layout: Layout, every: int) -> None:
+    @bounded(200 // every)
     @given(heaps(layout), heaps(layout), st.lists(st.booleans(), min_size=1, max_size=20))
     def check(one: Heap, other: Heap, turns: list[bool]) -> None:
         meter = Meter(runtime.LIST_ATTEMPTS * 4 * 12, 1 << 20)

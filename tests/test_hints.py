@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from support import tachyscope
 
+# To start takes longer on a busy machine, and is no waiting, so they wait for long.
 WAITS = {
-    "subprocess": "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(0.5)'])",
+    "subprocess": "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(1.5)'])",
     "multiprocessing": "import multiprocessing, time\n"
-    "child = multiprocessing.get_context('fork').Process(target=time.sleep, args=(0.5,))\nchild.start(); child.join()",
+    "child = multiprocessing.get_context('fork').Process(target=time.sleep, args=(1.5,))\nchild.start(); child.join()",
 }
 
 
@@ -34,7 +35,7 @@ def test_who_waits_for_children_is_told_of_subprocesses(how: str) -> None:
 
 
 def test_who_waits_is_told_where() -> None:
-    said = messages("import time\ndef idle(): time.sleep(0.5)\nidle()")
+    said = messages("import time\ndef idle(): time.sleep(1.5)\nidle()")
     assert re.search(
         r"\d+ % of the time it waited, most of it in <string>:2\(idle\) \(\d+ %\); --mode cpu leaves", said
     )

@@ -68,6 +68,7 @@ def test_check_notices_a_stale_module(
     monkeypatch: pytest.MonkeyPatch, tmp_path: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(generator, "OUTPUT", tmp_path)
+    monkeypatch.setattr(generator, "discover", lambda *_: dict(list(WITH_HEADERS.items())[:1]))
     assert generator.main(["--check"]) == 1
     assert "+LAYOUT = Layout(" in capsys.readouterr().out
     assert generator.main([]) == 0

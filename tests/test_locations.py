@@ -79,6 +79,7 @@ class Worker:
     """An interpreter that compiles sources and tells the truth about them."""
 
     def __init__(self, version: str, executable: Path) -> None:
+        self.version = version
         major, minor = (int(part) for part in version.partition("-")[0].split("."))
         self.kind = TableKind.for_version(major, minor)
         self._process = subprocess.Popen(
@@ -111,6 +112,15 @@ def worker(request: pytest.FixtureRequest) -> Iterator[Worker]:
     one.close()
 
 
+@pytest.fixture
+def workers() -> Iterator[list[Worker]]:
+    """All interpreters at once."""
+    every = [Worker(version, executable) for version, executable in INTERPRETERS.items()]
+    yield every
+    for one in every:
+        one.close()
+
+
 def expected(truth: list[int | None] | None) -> tuple[int, int, int, int]:
     """What the model says where CPython says `truth`: 0 for no line, -1 for no column."""
     line, end_line, column, end_column = truth or (None, None, None, None)
@@ -129,7 +139,7 @@ def check(worker: Worker, source: str) -> None:
         lines = CodeLines(worker.kind, table, first_line)
         for unit, each in enumerate(truth):
             for offset in (2 * unit, 2 * unit + 1):
-                assert lookup(entries, offset)[2:] == expected(each), (offset, source)
+                assert lookup(entries, offset)[2:] == expected(each), (worker.version, offset, source)
             assert lines.at(2 * unit) == lookup(entries, 2 * unit)
         if worker.kind is not TableKind.LNOTAB:
             assert lookup(entries, 2 * len(truth)) == NO_LINE
@@ -237,18 +247,21 @@ def blocks(draw: st.DrawFn, depth: int = 1) -> list[str]:
 sources = blocks(2).map(lambda lines: "\n".join(["if 1:", *lines]) + "\n")
 
 
-@given(source=sources)
-@settings(
-    max_examples=40,
-    deadline=None,
-    suppress_health_check=[
-        HealthCheck.too_slow,
-        HealthCheck.data_too_large,
-        HealthCheck.function_scoped_fixture,
-    ],
-)
-def test_every_instruction_has_the_line_that_its_interpreter_says(worker: Worker, source: str) -> None:
-    check(worker, source)
+@pytest.mark.parametrize("examples", [10, pytest.param(100, marks=pytest.mark.long)])
+def test_every_instruction_has_the_line_that_its_interpreter_says(workers: list[Worker], examples: int) -> None:
+    """To make up a source takes longer than to check it, so each is for all interpreters."""
+
+    @given(source=sources)
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+    def check_everywhere(source: str) -> None:
+        for worker in workers:
+            check(worker, source)
+
+    check_everywhere()
 
 
 FIXED = {
@@ -288,7 +301,7 @@ def test_modules_of_the_standard_library(worker: Worker, module: str) -> None:
     table=st.binary(max_size=400),
     first_line=st.integers(-(2**31), 2**31 - 1),
 )
-@settings(max_examples=1_500, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_any_bytes_give_well_formed_entries(kind: TableKind, table: bytes, first_line: int) -> None:
     entries = decode(kind, table, first_line)
     check_shape(entries)
@@ -303,7 +316,7 @@ plausible = st.lists(entry_bytes.map(lambda pair: bytes([pair[0]]) + pair[1])).m
 
 
 @given(table=plausible, first_line=st.integers(-10, 2**31 - 1))
-@settings(max_examples=1_500, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_any_entries_of_3_11_give_well_formed_entries(table: bytes, first_line: int) -> None:
     check_shape(decode(TableKind.LOCATIONS_311, table, first_line))
 

@@ -32,6 +32,8 @@ import importlib.util, os, sys, time
 spec = importlib.util.spec_from_file_location("inside", sys.argv[1])
 inside = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(inside)
+cpus = sorted(os.sched_getaffinity(0))
+os.sched_setaffinity(0, {cpus[os.getpid() % len(cpus)]})
 inside.install(sys.argv[2], sys.argv[3], float(sys.argv[4]), int(sys.argv[5]))
 quick_rounds = int(sys.argv[6])
 clocks = [0.0, 0.0]

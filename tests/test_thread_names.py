@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import itertools
 import json
 import os
 import random
@@ -18,11 +19,12 @@ import pytest
 from core_support import line_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import INTERPRETERS, WAITING, Target, spawn, spawn_target
+from support import INTERPRETERS, READY_TIMEOUT_SECONDS, WAITING, Target, spawn, spawn_target
 
 from tachyscope._core.memory import Reader as MemoryReader
 from tachyscope.errors import PermissionDenied, TargetGone, TargetNotFound
 from tachyscope.target import process, runtime
+from tachyscope.target import thread_names as thread_names_module
 from tachyscope.target.layouts import ABSENT
 from tachyscope.target.runtime import Reader, Runtime, find_runtime
 from tachyscope.target.thread_names import (
@@ -264,15 +266,17 @@ def test_of_another_interpreter(python: Path) -> None:
 def test_while_threads_come_and_go(python: Path) -> None:
     with telling(python, CHURN) as found:
         (steady,) = [ident for ident, name in found.names.items() if name == "steady"]
-        seen = set()
-        end = time.monotonic() + 1.5
-        while time.monotonic() < end:
+        seen: set[str] = set()
+        give_up = time.monotonic() + READY_TIMEOUT_SECONDS
+        wanted = {"MainThread", "churn", "rename", "ping"}
+        for times in itertools.count():
+            if times >= TIMES and wanted < seen and any(name.startswith("short") for name in seen):
+                break
+            assert time.monotonic() < give_up, seen
             names = thread_names(found.runtime, found.read)
             assert names[steady] == "steady"
             assert [name for name in names.values() if not CHURNING.fullmatch(name)] == []
             seen |= set(names.values())
-        assert {"MainThread", "churn", "rename", "ping"} < seen
-        assert any(name.startswith("short") for name in seen)
 
 
 def test_dict_that_is_just_growing(python: Path) -> None:
@@ -321,12 +325,13 @@ def test_native_ids_while_threads_come_and_go(python: Path) -> None:
     with telling(python, CHURN) as found:
         (steady,) = [ident for ident, name in found.names.items() if name == "steady"]
         answers = 0
-        for _ in range(100):
+        give_up = time.monotonic() + READY_TIMEOUT_SECONDS
+        while answers < TIMES:  # there is none while the list of threads changes too quickly
+            assert time.monotonic() < give_up, answers
             names = thread_names(found.runtime, found.read)
             ids = native_ids(found.runtime, found.read, [*names, steady])
             answers += bool(ids)
             assert not ids or ids[steady] == found.native[steady]
-        assert answers > 50
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make namespaces")
@@ -411,6 +416,7 @@ WORDS = st.one_of(
     st.integers(0, (1 << 64) - 1), st.sampled_from([0, 1, 0xFF, 1 << 31, 1 << 47, 1 << 63, (1 << 64) - 1])
 )
 LIES = st.one_of(st.just(fail), st.builds(overwrite, st.integers(0, 1 << 12), WORDS))
+TIMES = 50
 QUICK = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -434,11 +440,12 @@ def test_target_that_lies_now_and_then(python: Path) -> None:
         survives()
 
 
-def test_target_of_nothing_but_lies(python: Path) -> None:
+@pytest.mark.parametrize("examples", [5, pytest.param(30, marks=pytest.mark.long)])
+def test_target_of_nothing_but_lies(python: Path, examples: int) -> None:
     with spawn_target(python, WAITING) as target:
         found = find_runtime(target.pid, MemoryReader(target.pid))
 
-        @settings(QUICK, max_examples=30)
+        @settings(QUICK, max_examples=examples)
         @given(st.integers(0, 1 << 32), st.lists(WORDS, min_size=1, max_size=3))
         def survives(seed: int, words: list[int]) -> None:
             def noise(address: int, size: int) -> bytes:
@@ -465,11 +472,11 @@ threading._active.update((number, many) for number in range(1, 60_000))
 """
 
 
-def test_more_than_is_ever_read(python: Path) -> None:
+@pytest.mark.parametrize("limit", [MAX_READS // 20, pytest.param(MAX_READS, marks=pytest.mark.long)])
+def test_more_than_is_ever_read(python: Path, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thread_names_module, "MAX_READS", limit)
     with spawn_target(python, ENDLESS + WAITING) as target:
         reader = Liar(MemoryReader(target.pid), {})
         found = find_runtime(target.pid, reader)
-        started = time.monotonic()
         check(thread_names(found, reader))
-        assert time.monotonic() - started < 30
-        assert MAX_READS / 2 < reader.count < MAX_READS + 1000
+        assert limit / 2 < reader.count < limit + 1000

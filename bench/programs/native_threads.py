@@ -11,7 +11,7 @@ assert library.start(200) == 200
 rounds = 0
 
 
-def tell():
+def tell() -> None:
     for _ in sys.stdin:
         print(json.dumps([rounds, library.total()]), flush=True)
 

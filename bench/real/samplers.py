@@ -84,7 +84,9 @@ class Sampler:
                 raise RuntimeError(f"{self.name} failed with {run.returncode}: {(run.stderr or run.stdout)[-500:]}")
             figures = _figures(output.with_suffix(".json")) if self.has_figures else {}
             waited = (_waited_ns(pid) - waited_ns) / 1e9 / seconds
-            return Take(self.read(output.read_text(errors="replace")), figures.get("duration_s", seconds), figures, waited)
+            return Take(
+                self.read(output.read_text(errors="replace")), figures.get("duration_s", seconds), figures, waited
+            )
 
 
 def _waited_ns(pid: int) -> int:

@@ -1,4 +1,4 @@
-"""Works for some moments and executes itself again, with each interpreter that is named; then it becomes /bin/sleep.
+"""Works for some moments (of CPU time), executes itself again with each interpreter named, then becomes /bin/sleep.
 
 Begins when its input is closed.
 """
@@ -16,8 +16,8 @@ def work():
 
 
 def main(interpreters):
-    end = time.time() + random.random() * LONGEST_S
-    while time.time() < end:
+    end = time.process_time() + random.random() * LONGEST_S
+    while time.process_time() < end:
         work()
     if interpreters:
         os.execv(interpreters[0], [interpreters[0], __file__, *interpreters[1:]])

@@ -20,6 +20,8 @@ def install(library_path: str, output_path: str, interval_us: float, megabytes: 
     """
     if interval_us < SHORTEST_INTERVAL_US:
         raise ValueError(f"an interval of {interval_us} us is too short: at least {SHORTEST_INTERVAL_US}")
+    if len(os.sched_getaffinity(0)) != 1:  # where the timer fires on another CPU, the signal comes late
+        raise ValueError("keep the process to one CPU before the signal sampler is installed: os.sched_setaffinity")
     library = ctypes.PyDLL(os.fspath(library_path))  # it keeps the GIL
     library.install.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_uint64, ctypes.c_uint64]
     size = megabytes << 20
