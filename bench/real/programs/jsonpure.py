@@ -29,7 +29,7 @@ def setup() -> Callable[[], object]:
     ]
 
     def iterate() -> None:
-        for _ in range(2):
+        for _ in range(6):
             text = json.dumps(orders, indent=1, sort_keys=True, default=default)
             json.loads(text, object_hook=hook)
 
