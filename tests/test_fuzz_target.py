@@ -66,7 +66,7 @@ class Live:
 
 @pytest.fixture(params=[pytest.param(4, id="some"), pytest.param(1, id="all", marks=pytest.mark.long)])
 def every(request: pytest.FixtureRequest) -> int:
-    """One of so many examples is tried."""
+    """One of so many examples is tried; only all of them are sure to meet each kind of result."""
     value: int = request.param
     return value
 
@@ -141,7 +141,7 @@ def test_damaged_file(live: Live, every: int) -> None:
             assert_facts(result)
 
     check()
-    assert {"FileFacts", "CorruptTarget"} <= kinds.keys()
+    assert every > 1 or {"FileFacts", "CorruptTarget"} <= kinds.keys()
 
 
 def test_a_table_full_of_one_name_takes_no_memory_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,7 +263,7 @@ def test_damaged_memory_map(live: Live, every: int) -> None:
             assert_runtime(result)
 
     check()
-    assert {"Runtime", "NotPython"} <= kinds.keys()
+    assert every > 1 or {"Runtime", "NotPython"} <= kinds.keys()
 
 
 def test_many_files_are_not_all_opened(live: Live) -> None:
@@ -376,7 +376,7 @@ def test_damaged_debug_offsets_in_memory(live: Live, every: int) -> None:
             assert_runtime(result)
 
     check()
-    assert {"Runtime", "CorruptTarget", "UnsupportedPython"} <= kinds.keys()
+    assert every > 1 or {"Runtime", "CorruptTarget", "UnsupportedPython"} <= kinds.keys()
 
 
 def test_cookies_everywhere(live: Live) -> None:
@@ -547,7 +547,7 @@ def test_damaged_lists(layout: Layout, every: int) -> None:
         assert result == wanted if wanted is not None else isinstance(result, CorruptTarget)
 
     check()
-    assert {"int", "CorruptTarget"} == kinds.keys()
+    assert every > 1 or {"int", "CorruptTarget"} == kinds.keys()
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=["3.8", "3.11", "3.12", "described"])

@@ -30,7 +30,7 @@ RUNS = 100
 TURNS, SHORTER = 12, 0.6
 MOST_EXCESS = 1.0
 LEAST_RIGHT = 0.95
-SHARE, AROUND = 0.10, (0.06, 0.16)
+SHARE, AROUND = 0.10, (0.085, 0.15)
 """The function that is spoilt has 10 % of the samples, or is the one in this range that is nearest to it."""
 
 Spoil = Callable[[Counter[Stack], str, random.Random], Counter[Stack]]

@@ -10,8 +10,8 @@
 
 It sets the program up, runs one iteration, says "ready" on a line of standard output and loops for ever in `steady`:
 what runs below that frame is the program. It is killed with the thread that started it, and starts no thread.
-It runs with PYTHONHASHSEED=0, so that sets are walked the same way in every run; for that it starts itself again if need
-be, and options of the interpreter are then lost.
+It runs with PYTHONHASHSEED=0, so that sets are walked the same way in every run; for that it starts itself again if
+need be, and options of the interpreter are then lost.
 
 Progress: int64 iterations, float64 time.perf_counter() at the end of the last one, then float64 seconds so far for each
 name in the program's CLOCKS (the program's own clock, updated with each iteration).

@@ -23,7 +23,8 @@ Good to know:
   15 %.
 - A thread that waits is sampled where it waits, and what it waits in (epoll_wait, sleep) is interrupted; Python goes on
   waiting. A thread that another one keeps from its CPU gets one sample for that, at its end.
-- Between two samples the program gets half an interval to one and a half, whatever the last sample cost it.
+- Delays between samples are exponential: each place has the same chance at any time, also right behind a system call
+  at which the scheduler took the CPU away and the signal had to wait.
 - Names are read while the frame holds its code object, so code that is freed later keeps its name. Two code objects of
   one address are taken for one only if names, file, line and the addresses of both texts are the same.
 - The signals SIGRTMIN+3, +4 and +5 are the sampler's; SIGSEGV and SIGBUS are while it walks.

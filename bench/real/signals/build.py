@@ -16,6 +16,7 @@ from bench.targets import TIMEOUT_SECONDS, Unavailable
 
 SOURCE = Path(__file__).with_name("sampler.c")
 FLAGS = ("-O2", "-g0", "-std=gnu11", "-shared", "-fPIC", "-fno-strict-aliasing", "-DNDEBUG", "-Wall", "-Wextra")
+LINKED = ("-Wl,-z,now", "-lrt", "-lm")  # now: a signal handler must not be the first to look a function up
 
 _QUESTION = """
 import json, sys, sysconfig
@@ -32,7 +33,7 @@ def library_for(python: Path) -> Path:
     options = [*FLAGS, f"-DEXPECTED_VERSION={facts['hexversion']:#x}"]
     # Where it lives in a root of its own, some of its headers are beside them; this system's C library comes first.
     options += [f"-isystem{headers}", f"-isystem{headers}/internal", f"-idirafter{headers.parent}"]
-    key = hashlib.sha256(SOURCE.read_bytes() + json.dumps([facts, options]).encode()).hexdigest()[:16]
+    key = hashlib.sha256(SOURCE.read_bytes() + json.dumps([facts, options, LINKED]).encode()).hexdigest()[:16]
     library = cache_directory() / "signals" / f"{facts['soabi']}-{key}.so"
     if not library.exists():
         _compile(options, library)
@@ -70,7 +71,7 @@ def _compile(options: list[str], library: Path) -> None:
     library.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         unfinished = Path(folder, "library.so")
-        command = [_compiler(), *options, str(SOURCE), "-o", str(unfinished), "-lrt"]
+        command = [_compiler(), *options, str(SOURCE), "-o", str(unfinished), *LINKED]
         run = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
         if run.returncode != 0:
             first = next((line for line in run.stderr.splitlines() if "error" in line), f"status {run.returncode}")

@@ -34,6 +34,7 @@
 #endif
 
 #include <errno.h>
+#include <math.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdint.h>
@@ -353,14 +354,17 @@ static void sample(void)
 }
 
 /* The timer. It is armed for one signal at a time, at the very end of a handler, so that the program gets the same time
-   whatever the last sample cost; half an interval to one and a half, evenly, so that no period of its own is met. */
+   whatever the last sample cost. The delays are exponential, as only then each place has the same chance at any time:
+   with a shortest delay, nothing would be sampled right behind a place where signals gather. Such places are system
+   calls at which the scheduler takes the CPU away: the signal comes when the program gets it back. */
 
-static uint64_t random_below(uint64_t limit)
+static uint64_t random_delay_ns(void)
 {
     random_state ^= random_state << 13;
     random_state ^= random_state >> 7;
     random_state ^= random_state << 17;
-    return random_state % limit;
+    double evenly = ((random_state >> 11) + 1) * 0x1p-53;  /* over 0, up to 1 */
+    return 1 - log(evenly) * interval_ns;
 }
 
 static void arm(uint64_t delay_ns)  /* 0 disarms it */
@@ -377,7 +381,7 @@ static void on_tick(int signo)
     if (sampling) {
         sample();
         if (sampling)
-            arm(interval_ns / 2 + random_below(interval_ns));
+            arm(random_delay_ns());
     }
     errno = saved_errno;
 }
@@ -422,7 +426,7 @@ static void on_start(int signo)
         put_tag(TURN);
         answer('s');
         if (sampling)
-            arm(1 + random_below(interval_ns));
+            arm(random_delay_ns());
     }
     errno = saved_errno;
 }
