@@ -140,9 +140,11 @@ def sample_any_thread(here: Attached, seconds: float) -> None:
 
 
 def main(name: str, seconds: float, python: str, *more: str) -> None:
+    """Let it happen for that long, and on a busy machine for longer: until it has been met."""
     happening = {"killing": killing, "becoming": becoming, "vanishing": vanishing}[name]
+    to_meet = {"killing": ("samples",), "becoming": ("samples",), "vanishing": ("samples", "failed", "faults")}[name]
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while time.monotonic() < end or not all(counts[each] for each in to_meet):
         happening(python, *more)
     print(json.dumps(counts))
 
