@@ -423,7 +423,7 @@ def test_stop_target_kills_what_does_not_listen() -> None:
     start = time.monotonic()
     run = tachyscope("run", "-d", "3", "--stop-target", "-o", "out", "-c", handler + SLEEPING)
     assert run.returncode == 137
-    assert time.monotonic() - start > 5.5
+    assert time.monotonic() - start > 5
     assert "SIGKILL" in run.stderr
 
 
