@@ -89,7 +89,7 @@ def _common_form(names: set[str]) -> Form:
 
 
 def _turns(takes: list[Take], form: Form, shares: Callable[[Counter[Stack]], Shares]) -> list[Turn]:
-    return [Turn(shares(form(take.stacks)), take.stacks.total(), take.seconds) for take in takes]
+    return [Turn(shares(form(take.stacks)), take.samples, take.seconds) for take in takes]
 
 
 def _impossible(measured: Measured, contexts: Contexts | None, name: str) -> float | None:

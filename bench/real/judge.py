@@ -84,7 +84,7 @@ class Shown:
     @classmethod
     def of(cls, take: Take) -> Shown:
         """Count a turn's stacks."""
-        samples, seconds = take.stacks.total(), take.seconds
+        samples, seconds = take.samples, take.seconds
         return cls(Turn(self_shares(take.stacks), samples, seconds), Turn(total_shares(take.stacks), samples, seconds))
 
 

@@ -95,7 +95,7 @@ class Measured:
 
     def shares(self, name: str) -> list[distance.Turn]:
         """The self shares of a sampler's turns."""
-        return [distance.Turn(self_shares(take.stacks), take.stacks.total(), take.seconds) for take in self.turns[name]]
+        return [distance.Turn(self_shares(take.stacks), take.samples, take.seconds) for take in self.turns[name]]
 
 
 def programs() -> list[Program]:

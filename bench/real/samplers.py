@@ -55,6 +55,12 @@ class Take:
     figures: dict[str, float] = field(default_factory=dict)
     waited: float = 0.0
 
+    @property
+    def samples(self) -> int:
+        """How often it looked: one look stands for several ticks where reading takes longer than a tick."""
+        total = self.stacks.total()
+        return min(total, int(self.figures.get("reads") or total))
+
 
 @dataclass(frozen=True)
 class Sampler:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from enum import Enum, Flag
 
+NEAR_SYSTEM_CALLS = True  # logging asks for the process id
 TEXT = "name,kind,size\n" + "".join(f"item{number},{'bcd'[number % 3]},{number}\n" for number in range(60))
 
 
