@@ -39,6 +39,7 @@ from tachyscope.target.layouts import (  # noqa: E402
     INSTR_UNIT_INDEX,
     SELF_DESCRIBED_FROM,
     STACK_TOP_INDEX,
+    STACK_TOP_POINTER,
     layout_fields,
 )
 from tachyscope.target.layouts.debug_offsets import (  # noqa: E402
@@ -53,7 +54,7 @@ OUTPUT = ROOT / "src" / "tachyscope" / "target" / "layouts"
 MINORS = range(8, 16)
 NAMES = {  # fields whose values have names; each name is also a constant of `tachyscope.target.layouts`
     "frame_instr_kind": ("INSTR_BYTE_INDEX", "INSTR_UNIT_INDEX", "INSTR_POINTER"),
-    "frame_stack_top_kind": ("EXECUTING_BYTE", "EXECUTING_STATE", "STACK_TOP_INDEX"),
+    "frame_stack_top_kind": ("EXECUTING_BYTE", "EXECUTING_STATE", "STACK_TOP_INDEX", "STACK_TOP_POINTER"),
 }
 COMPUTED = ("frame_size", "code_size")
 TIMEOUT_SECONDS = 120
@@ -69,6 +70,7 @@ HEADERS = (  # those that exist in a version are included, in this order
     "internal/pycore_interpframe.h",
     "internal/pycore_interpframe_structs.h",
     "internal/pycore_code.h",
+    "internal/pycore_genobject.h",
     "internal/pycore_stackref.h",
     "internal/pycore_debug_offsets.h",
 )
@@ -163,6 +165,7 @@ UNTIL_310 = {
     "frame_code": "OFFSET(PyFrameObject, f_code)",
     "frame_previous": "OFFSET(PyFrameObject, f_back)",
     "frame_instr": "OFFSET(PyFrameObject, f_lasti)",
+    "frame_generator": "OFFSET(PyFrameObject, f_gen)",
     "code_bytecode": "OFFSET(PyCodeObject, co_code)",
     "keys_size": "OFFSET(struct old_keys, size)",
     "keys_entries": "OFFSET(struct old_keys, entries)",
@@ -179,6 +182,17 @@ FROM_311 = {
     "frame_previous": "OFFSET(struct _PyInterpreterFrame, previous)",
     "frame_owner": "OFFSET(struct _PyInterpreterFrame, owner)",
     "frame_stack_top": "OFFSET(struct _PyInterpreterFrame, stacktop)",
+    "frame_locals": "OFFSET(struct _PyInterpreterFrame, localsplus)",
+    "thread_chunk": "OFFSET(PyThreadState, datastack_chunk)",
+    "chunk_previous": "OFFSET(_PyStackChunk, previous)",
+    "chunk_size": "OFFSET(_PyStackChunk, size)",
+    "chunk_data": "OFFSET(_PyStackChunk, data)",
+    "generator_exc_state": "OFFSET(PyGenObject, gi_exc_state)",
+    "generator_state": "OFFSET(PyGenObject, gi_frame_state)",
+    "generator_frame": "OFFSET(PyGenObject, gi_iframe)",
+    "generator_executing": "FRAME_EXECUTING",
+    "code_locals": "OFFSET(PyCodeObject, co_nlocalsplus)",
+    "code_stack_size": "OFFSET(PyCodeObject, co_stacksize)",
     "code_qualname": "OFFSET(PyCodeObject, co_qualname)",
     "code_linetable": "OFFSET(PyCodeObject, co_linetable)",
     "code_instructions": "OFFSET(PyCodeObject, co_code_adaptive)",
@@ -357,8 +371,7 @@ def expressions(minor: int) -> dict[str, str]:
         result["code_version"] = "OFFSET(PyCodeObject, co_version)"
     if minor >= 14:
         result["frame_code_tag"] = "Py_TAG_BITS"
-        # A release build does not clear the saved stack pointer of a frame that runs: it says nothing.
-        del result["frame_stack_top"]
+        result["frame_stack_top"] = "OFFSET(struct _PyInterpreterFrame, stackpointer)"
     return result
 
 
@@ -391,8 +404,12 @@ def kinds(minor: int) -> dict[str, int]:
     if minor <= 10:
         stack_top = EXECUTING_STATE if minor == 10 else EXECUTING_BYTE
     else:
-        stack_top = STACK_TOP_INDEX if minor <= 13 else ABSENT
-    return {"frame_instr_kind": instr, "frame_stack_top_kind": stack_top}
+        stack_top = STACK_TOP_INDEX if minor <= 13 else STACK_TOP_POINTER
+    return {
+        "frame_instr_kind": instr,
+        "frame_stack_top_kind": stack_top,
+        "frame_iterator": ABSENT if minor <= 10 else 2 if minor >= 15 else 1,
+    }
 
 
 def probe(python: Interpreter, defines: Sequence[str] = ()) -> dict[str, int]:

@@ -56,7 +56,7 @@ class Attached:
     def sampler(self, **options: Any) -> Sampler:
         """Return a new sampler, by default as fast as it can."""
         table = opcodes_of(self.runtime.version)
-        options = {"interval_ns": 1, "calls": table.calls, "call_back": table.call_back, **options}
+        options = {"interval_ns": 1, "caches": table.caches, "roles": table.roles, **options}
         return Sampler(self.runtime.pid, self.runtime.layout, self.thread, **options)
 
     def reference_stack(self, max_depth: int = reference.MAX_DEPTH) -> Stack:

@@ -32,7 +32,6 @@ from core_support import (
 )
 from support import INTERPRETERS, READY_TIMEOUT_SECONDS, WAITING, Target, spawn_target
 
-from tachyscope._core import reference
 from tachyscope._core.memory import Reader, floor_rate
 from tachyscope._core.sampler import (
     INTERRUPTED,
@@ -141,7 +140,7 @@ def test_ticks_are_anywhere_in_their_interval() -> None:
         assert run_for(sampler, 1.5) == SLICE_OVER
     counters = sampler.counters
     nodes, times = array("I", sampler.samples()[0]), array("Q", sampler.samples()[1])
-    assert len(nodes) == len(times) == counters["samples"] > 300
+    assert len(nodes) == len(times) == counters["reads"] - counters["failed"] - counters["interrupted"] > 300
     assert list(times) == sorted(times)
     phases = sorted((each - counters["start_ns"]) % interval_ns / interval_ns for each in times)
     distance = max(abs(phase - (rank + 0.5) / len(phases)) for rank, phase in enumerate(phases))
@@ -153,7 +152,9 @@ def test_recorded_samples_are_the_counted_ones() -> None:
         sampler = attach(target.pid).sampler(interval_ns=100_000, record=True)
         run_for(sampler, 0.3)
     recorded = array("I", sampler.samples()[0])
-    assert [recorded.count(node) for node in range(len(sampler.nodes()))] == sampler.counts()
+    counts = sampler.counts()  # in ticks: a sample stands for the time until the next one
+    assert {node for node, count in enumerate(counts) if count} == set(recorded)
+    assert all(recorded.count(node) <= count for node, count in enumerate(counts))
     counters = sampler.counters
     assert sum(sampler.counts()) == counters["samples"] == counters["hits"] - counters["failed"]
     assert counters["start_ns"] < counters["last_ns"] <= time.monotonic_ns()
@@ -307,7 +308,7 @@ def test_truncated_stacks_keep_the_innermost_frames(python: Path, max_depth: int
         sampler = at.sampler(max_depth=max_depth)
         assert seen(sampler) == whole[:max_depth] == at.reference_stack(max_depth)
         counters = sampler.counters
-        assert counters["truncated"] == (counters["samples"] if max_depth <= len(whole) else 0)
+        assert counters["truncated"] == (counters["samples"] if max_depth < len(whole) else 0)
 
 
 @pytest.mark.parametrize("stacks", [10_000, pytest.param(100_000, marks=pytest.mark.long)])
@@ -345,8 +346,7 @@ def test_reused_addresses_get_their_own_names(python: Path, rounds: int, least: 
                 assert frame.first_line == 10 * (int(frame.filename) % 1000) + 1
     assert len(numbers_seen) >= least  # a function that lives for 10 microseconds is hardly ever caught
     assert sampler.counters["reused"] > 0 or not least  # nor is its address when it is used again
-    # Where every function is gone after one call nothing is ever known before: 3.12 fails up to 0.12 % there.
-    assert sampler.counters["failed"] <= sampler.counters["hits"] / (1000 if least else 500) + 1
+    assert sampler.counters["failed"] <= sampler.counters["hits"] / 200 + 1
 
 
 def test_retarget_takes_another_thread() -> None:
@@ -384,28 +384,28 @@ def test_an_impossible_layout_is_refused() -> None:
 GARBAGE = [2**64 - 1, 2**64 - 8, 2**64 - 4096, 2**63, 2**47, 1, 7, 4095, 4096]
 
 
-@pytest.mark.parametrize("previous", GARBAGE)
-@pytest.mark.parametrize("word", ["thread", "frame", "caller"])
-def test_garbage_pointers_are_no_frames(word: str, previous: int) -> None:
-    """A made-up thread in our own memory, whose frames are well up to one pointer."""
+@pytest.mark.parametrize("garbage", GARBAGE)
+@pytest.mark.parametrize("word", ["chunk", "size", "code", "previous", "instr"])
+def test_garbage_words_are_no_frames(word: str, garbage: int) -> None:
+    """A made-up thread in our own memory, one word of whose innermost chunk or frame makes no sense."""
     layout = layout_for((3, 12))
-    memory = ctypes.create_string_buffer(PAGE * 4)
+    memory = ctypes.create_string_buffer(PAGE * 6)
     base = ctypes.addressof(memory) + PAGE & -PAGE
-    cframe, frame, caller = base + 512, base + 1024, base + 2048
-    words = {base + layout.thread_cframe: cframe, cframe + layout.cframe_current_frame: frame}
-    words |= {frame + layout.frame_previous: caller, frame + layout.frame_code: base + 3072}
-    words |= {caller + layout.frame_previous: 0, caller + layout.frame_code: base + 3072}
-    places = {"thread": base + layout.thread_cframe, "frame": frame + layout.frame_previous}
-    places["caller"] = caller + layout.frame_previous
-    words[places[word]] = previous
+    chunk, code = base + PAGE, base + 3 * PAGE
+    frame = chunk + layout.chunk_data + 8
+    words = {base + layout.thread_chunk: chunk, chunk + layout.chunk_size: PAGE, frame + layout.frame_code: code}
+    words |= {frame + layout.frame_instr: code + layout.code_instructions}
+    places = {"chunk": base + layout.thread_chunk, "size": chunk + layout.chunk_size}
+    places |= {name: frame + getattr(layout, f"frame_{name}") for name in ("code", "previous", "instr")}
+    words[places[word]] = garbage
     for address, value in words.items():
         ctypes.memmove(address, value.to_bytes(8, "little"), 8)
     sampler = Sampler(os.getpid(), layout, base, interval_ns=1)
-    while not sampler.counters["failed"]:
+    while not sampler.counters["hits"]:
         run_for(sampler, 0.005)
-        assert sampler.counters["samples"] == 0
-    with pytest.raises((CorruptTarget, OSError)):
-        reference.stack(Reader(os.getpid()), layout, base)
+    counters = sampler.counters
+    assert counters["samples"] == counters["empty"]
+    assert counters["failed"] > 0 or word in ("code", "previous", "instr")
 
 
 def test_known_layouts_are_possible(python: Path) -> None:

@@ -114,9 +114,11 @@ def test_a_busy_program_at_10_khz(host: Path, python: Path) -> None:
         )
     assert run.returncode == 0, run.stderr.decode()
     samples, failed, stacks = json.loads(run.stdout)
-    assert failed <= 0.001 * samples
+    assert failed <= 0.005 * samples
     assert sum(count for _, count in stacks) == samples
-    for names, count in stacks:
+    certain = [(names, count) for names, count in stacks if names[:1] != ["<uncertain>"]]
+    assert sum(count for _, count in certain) >= 0.9 * samples
+    for names, count in certain:
         assert names == STACK[: len(names)], (names, count)
 
 

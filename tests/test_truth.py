@@ -19,7 +19,9 @@ from tachyscope._core.sampler import SLICE_OVER, Sampler
 from tachyscope.priority import Priority
 
 ONE_MICROSECOND_LOOPS = 40
-LEARNING = 600  # samples that may fail at the highest rate (some ms of it), until all calls are known
+FAILED, TORN = 0.005, 0.0015  # what may fail, and be mixed of two moments, at most
+TORN_OBJECTS = 0.03  # the same inside a recursion to 3.10, where frames are objects that change places
+UNCERTAIN = "<uncertain>"
 SIGMAS = 3.29  # of a 99.9 % interval
 MACHINE = 0.004  # what else moves a share: the time between the program's clock and its blocks, and time not measured
 GAPS = 0.5  # of the missed ticks: on a busy machine they come in long gaps, and each may fall into one function
@@ -42,17 +44,19 @@ def impossible(names: tuple[str, ...]) -> bool:
 def sampled(python: Path, kind: str, loops: int, samples: int) -> Counter[tuple[str, ...]]:
     with spawn_target(python, PROGRAMS / "alternating.py", kind, str(loops)) as target:
         sampler = attach(target.pid).sampler()
-        run_until(sampler, lambda: sampler.counters["samples"] >= samples, 0.05)
-    assert sampler.counters["failed"] <= sampler.counters["hits"] / 1000 + LEARNING
+        run_until(sampler, lambda: sampler.counters["reads"] >= samples, 0.05)
+    assert sampler.counters["failed"] <= FAILED * sampler.counters["hits"]
     names = Counter[tuple[str, ...]]()
     for stack, count in names_of(sampler).items():
         names[tuple(name for name in stack if name not in ("<lambda>", "__await__"))] += count
     return names
 
 
-def check_possible(stacks: Counter[tuple[str, ...]], tolerated: float) -> None:
-    wrong = {names: count for names, count in stacks.items() if impossible(names)}
-    assert sum(wrong.values()) <= tolerated, wrong
+def check_possible(stacks: Counter[tuple[str, ...]]) -> None:
+    """Of the stacks that claim their callers."""
+    claimed = {names: count for names, count in stacks.items() if names[:1] != (UNCERTAIN,)}
+    wrong = {names: count for names, count in claimed.items() if impossible(names)}
+    assert sum(wrong.values()) <= TORN * sum(claimed.values()), wrong
 
 
 def check_leaves_are_seen(stacks: Counter[tuple[str, ...]]) -> None:
@@ -61,15 +65,15 @@ def check_leaves_are_seen(stacks: Counter[tuple[str, ...]]) -> None:
         assert leaves > 0, stacks
 
 
-def test_no_impossible_stack_with_leaves_of_a_microsecond(python: Path) -> None:
+def test_few_impossible_stacks_with_leaves_of_a_microsecond(python: Path) -> None:
     stacks = sampled(python, "calls", ONE_MICROSECOND_LOOPS, 100_000)
-    check_possible(stacks, 0)
+    check_possible(stacks)
     check_leaves_are_seen(stacks)
 
 
 def test_few_impossible_stacks_with_empty_leaves(python: Path) -> None:
     stacks = sampled(python, "calls", 0, 50_000)
-    check_possible(stacks, sum(stacks.values()) / 5000)
+    check_possible(stacks)
 
 
 def test_few_stacks_mix_two_ways_of_a_recursion(python: Path) -> None:
@@ -79,19 +83,21 @@ def test_few_stacks_mix_two_ways_of_a_recursion(python: Path) -> None:
         whole = ("<module>", "main", *way, "end", "leaf")
         possible |= {whole[:length] for length in range(len(whole) + 1)}
     with spawn_target(python, BENCH_PROGRAMS / "mutual.py", *ways) as target:
-        sampler = attach(target.pid).sampler()
-        run_until(sampler, lambda: sampler.counters["samples"] >= 40_000, 0.05)
-    stacks = names_of(sampler)
+        at = attach(target.pid)
+        sampler = at.sampler()
+        run_until(sampler, lambda: sampler.counters["reads"] >= 40_000, 0.05)
+    stacks = {stack: count for stack, count in names_of(sampler).items() if stack[:1] != (UNCERTAIN,)}
     wrong = {stack: count for stack, count in stacks.items() if stack not in possible}
-    assert sum(wrong.values()) <= sum(stacks.values()) / 5000, wrong
+    torn = TORN if at.runtime.version >= (3, 11) else TORN_OBJECTS
+    assert sum(wrong.values()) <= torn * sum(stacks.values()), wrong
     assert max(map(len, stacks)) > 12, stacks
-    assert sampler.counters["failed"] <= sampler.counters["hits"] / 20 + LEARNING
+    assert sampler.counters["failed"] <= FAILED * sampler.counters["hits"]
 
 
 @pytest.mark.parametrize("kind", ["generators", "coroutines"])
 def test_no_frame_of_the_wrong_generator(python: Path, kind: str) -> None:
     stacks = sampled(python, kind, ONE_MICROSECOND_LOOPS, 40_000)
-    check_possible(stacks, 0)
+    check_possible(stacks)
     check_leaves_are_seen(stacks)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import shutil
 import time
@@ -35,7 +34,6 @@ from tachyscope.errors import CorruptTarget
 TRUTHS = ["calls", "generators", "coroutines", "reentry", "classes", "names", "long_code"]
 SAMPLES_PER_POINT = 5
 STOPS = [50, pytest.param(200, marks=pytest.mark.long)]
-SIGMAS = 4
 WARM_UP_SAMPLES = 2000
 
 IDLE_THREAD_STATE = """
@@ -133,7 +131,7 @@ def test_one_sampler_follows_a_program(python: Path) -> None:
             run_until(sampler, lambda: sampler.counters["samples"] >= wanted)  # noqa: B023
             grown = stacks_of(sampler) - stacks
             assert grown.pop(at.reference_stack(), 0) > 0
-            assert grown.total() <= sampler.counters["recalled"] - counters["recalled"], grown
+            assert not grown
 
 
 def test_a_thread_that_runs_no_python_has_an_empty_stack(python: Path) -> None:
@@ -162,42 +160,34 @@ def test_c_code_between_two_functions(python: Path) -> None:
 # Targets that are stopped anywhere
 
 
-def sees(sampler: Sampler, stack: Stack | None, attempts: int) -> bool:
-    """Whether a sampler sees this stack of a stopped thread, and none else but in samples that say so themselves; false
-    if all fail."""
-    stacks, before = stacks_of(sampler), sampler.counters
+def seen_now(sampler: Sampler, attempts: int) -> Stack | None:
+    """Return the one stack that a sampler sees of a stopped thread, None if all samples fail."""
+    before, samples = stacks_of(sampler), sampler.counters["samples"]
     for _ in range(attempts):
         assert run_for(sampler, 0.001) == SLICE_OVER
-        if sampler.counters["samples"] > before["samples"]:
+        if sampler.counters["samples"] > samples:
             break
-    grown = stacks_of(sampler) - stacks
-    found = stack is not None and grown.pop(stack, 0) > 0
-    assert grown.total() <= sampler.counters["recalled"] - before["recalled"], (grown, stack)
-    return found
+    stacks = list(stacks_of(sampler) - before)
+    assert len(stacks) <= 1
+    return stacks[0] if stacks else None
 
 
 def twin_now(at: Attached) -> tuple[Stack | None, bool]:
-    """Return what the twin sees, None for a frame on its way in or out, and whether the leaf says that it runs."""
+    """Return what the twin sees, None for a frame on its way in or out, and whether a frame says that it runs."""
     try:
         stack = at.reference_stack()
         unwound = reference.unwind(at.read, at.runtime.layout, at.thread)
     except (CorruptTarget, OSError):
         return None, False
-    return stack, unwound.running or at.runtime.version < (3, 11)
-
-
-def most(share: float, times: int) -> float:
-    """How often something that is as probable as `share` may happen."""
-    return share * times + SIGMAS * math.sqrt(share * (1 - share) * times)
+    return stack, unwound.running
 
 
 @pytest.mark.parametrize("stops", STOPS)
 def test_stopped_at_random_moments(python: Path, stops: int) -> None:
-    """Core and twin never differ. The core may see nothing where the twin sees a frame on its way in or out, and,
-    if it never saw the calls before, where no frame says that it runs: about one moment in ten of a program that
-    does little but call."""
+    """Core and twin agree where a frame says that it runs. Where a frame is on its way in or out the core goes by the
+    marks, the twin by the thread's current frame; they may differ there, which are few moments."""
     chance = random.Random(1)
-    fresh_failed = experienced_failed = 0
+    differ = differ_while_running = 0
     with spawn_target(python, PROGRAMS / "mixed.py") as target:
         at = attach(target.pid)
         experienced = at.sampler(interval_ns=100_000)
@@ -206,10 +196,10 @@ def test_stopped_at_random_moments(python: Path, stops: int) -> None:
             time.sleep(chance.random() * 0.002)
             stop(target.pid)
             twin, running = twin_now(at)
-            seen = sees(at.sampler(), twin, 20)
-            assert seen or not running
-            fresh_failed += not seen
-            experienced_failed += not sees(experienced, twin, 4)
+            fresh, other = seen_now(at.sampler(), 20), seen_now(experienced, 4)
+            assert fresh is not None
+            differ += fresh != twin or other != twin
+            differ_while_running += running and (fresh != twin or other != twin)
             resume(target.pid)
-    assert fresh_failed <= most(0.15, stops)
-    assert experienced_failed <= most(0.03, stops)
+    assert differ <= stops * 0.05
+    assert differ_while_running <= stops * 0.02  # a generator that was left a moment ago

@@ -44,7 +44,10 @@ embedder)."""
 MAX_DEPTH = 20_000
 """Frames of a stack that are kept; of a deeper one the innermost."""
 
-_COUNTED = ("hits", "missed", "samples", "failed", "left_out", "retried", "truncated", "recalled", "empty")
+_COUNTED = (
+    "hits", "missed", "reads", "samples", "failed", "left_out", "uncertain", "reconstructed", "interrupted",
+    "truncated", "empty",
+)  # fmt: skip
 _FIRST_POLL_S = 0.0003
 _LAST_POLL_S = 0.02
 
@@ -207,11 +210,11 @@ class Recorder:
             mode=self.sampling.mode.value,
             gc=self.sampling.gc,
             native=self.sampling.native,
-            caches=table.caches if self.sampling.opcodes or self.sampling.native else b"",
-            calls=table.calls,
-            call_back=table.call_back,
+            opcodes=self.sampling.opcodes,
+            caches=table.caches,
+            roles=table.roles,
+            natives=table.native,
             blocking=self.sampling.blocking,
-            natives=table.native if self.sampling.native else b"",
         )
         if self.sampling.all_threads:
             from tachyscope.roster import Roster
@@ -378,9 +381,11 @@ class Recorder:
             samples=totals["samples"],
             failed=totals["failed"],
             missed=totals["missed"],
-            retried=totals["retried"],
+            reads=totals["reads"],
+            uncertain=totals["uncertain"],
+            reconstructed=totals["reconstructed"],
+            interrupted=totals["interrupted"],
             truncated=totals["truncated"],
-            recalled=totals["recalled"],
             left_out=totals["left_out"],
             profiler_cpu_s=self._cpu_s,
             pauses=sum(self._pauses, Pauses()),

@@ -3,10 +3,19 @@
 memory     batched reads of another process
 codes      code objects, copied on first sight and validated afterwards
 frames     what the words of a copied frame say
-regions    what is read of a thread with each sample, and where
-unwinder   what was read of a thread -> its frames, consistent
+window     the data stack, from one copy of it: which frames lie there, and which one is innermost (3.11 and later)
+heap       frames that lie elsewhere: of generators and coroutines, and entry frames; which ones to read along
+links      the whole stack: what lies between the frames of the window, and what runs above the innermost
+objects    the same up to 3.10, where all frames are objects
+naming     from the frames of a sample to a node of the tree of stacks
+reader     a sample of one thread: what is read for it, in which order, and what is made of it
+members    the threads that are sampled together, and what is counted for each
+threads    all threads of a process at one moment, at the cost of those that ran
+stopper    stopping single threads while a sample is read
 stacks     interned stacks and their counts
 sampler    the clock and the loop
+counts     the form of what is told of a thread
+layout     the offsets, as the core has them
 bounds     what a layout may say
-reference  a readable twin of the unwinder for stopped processes; the oracle of the tests
+reference  a readable twin for stopped processes; the oracle of the tests
 """

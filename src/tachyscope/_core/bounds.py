@@ -14,17 +14,34 @@ from tachyscope.target.layouts import (
     INSTR_POINTER,
     INSTR_UNIT_INDEX,
     STACK_TOP_INDEX,
+    STACK_TOP_POINTER,
     Layout,
 )
 
-MAX_FRAME_BYTES = 4096  # `PAGE` in unwinder.pyx
+MAX_FRAME_BYTES = 312  # `HEAP_BYTES` less `HEAP_BEFORE` in heap.pxd
 MAX_CODE_BYTES = 320  # `CODE_MAX` in codes.pxd
 MAX_HEADER_BYTES = 128  # `HEADER_MAX` in codes.pyx
 MAX_STATE_BYTES = 4096
+MAX_CHUNK_HEADER_BYTES = 32  # `HEADER` in reader.pyx
 MAX_OFFSET = 1 << 20  # no structure of the interpreter comes near this size
 
+FIELDS = (
+    "interp_thread_head", "gil_holder", "gil_locked", "gil_switches", "exc_value", "exc_previous", "thread_next",
+    "thread_prev", "thread_interp", "thread_id", "thread_native_id", "thread_unique_id", "thread_exception",
+    "thread_exc_info", "thread_exc_state", "thread_frame", "thread_chunk", "chunk_previous", "chunk_size",
+    "chunk_data", "generator_exc_state", "generator_state", "generator_frame", "generator_executing", "frame_size",
+    "frame_code", "frame_previous", "frame_instr", "frame_owner", "frame_instr_kind", "frame_entry_owner",
+    "frame_code_tag", "frame_stack_top", "frame_stack_top_kind", "frame_is_entry", "frame_generator", "frame_locals",
+    "frame_iterator",
+    "code_size", "code_name", "code_qualname", "code_filename", "code_firstlineno", "code_linetable",
+    "code_instructions", "code_bytecode", "code_locals", "code_stack_size", "code_version", "object_type",
+    "var_size", "type_name", "bytes_data", "unicode_length", "unicode_hash", "unicode_state", "unicode_kind_shift",
+    "unicode_compact_shift", "unicode_ascii_shift", "unicode_ascii_data", "unicode_compact_data",
+)  # fmt: skip
+"""Those fields of `Layout` that the core has, in the order of its own structure, see layout.pxd."""
+
 _INSTR_BYTES = {INSTR_BYTE_INDEX: 4, INSTR_UNIT_INDEX: 4, INSTR_POINTER: 8}
-_STACK_TOP_BYTES = {EXECUTING_BYTE: 1, EXECUTING_STATE: 1, STACK_TOP_INDEX: 4}
+_STACK_TOP_BYTES = {EXECUTING_BYTE: 1, EXECUTING_STATE: 1, STACK_TOP_INDEX: 4, STACK_TOP_POINTER: 8}
 
 _IN_FRAME = {"frame_code": 8, "frame_previous": 8}
 _IN_CODE = ("code_name", "code_filename", "code_firstlineno", "code_linetable", "object_type", "var_size")
@@ -43,7 +60,7 @@ def check(layout: Layout) -> None:
     _check_size(layout, "unicode_ascii_data", MAX_HEADER_BYTES)
     _check_size(layout, "bytes_data", MAX_HEADER_BYTES)
     _check_frame(layout)
-    _check_cframe(layout)
+    _check_data_stack(layout)
     _check_threads(layout)
     for name in _IN_CODE:
         _check_field(layout, name, 8, layout.code_size)
@@ -59,26 +76,34 @@ def check(layout: Layout) -> None:
 def _check_frame(layout: Layout) -> None:
     widths = dict(_IN_FRAME)
     widths["frame_instr"] = _width(layout, "frame_instr_kind", _INSTR_BYTES)
-    if (layout.frame_stack_top, layout.frame_stack_top_kind) != (ABSENT, ABSENT):
-        widths["frame_stack_top"] = _width(layout, "frame_stack_top_kind", _STACK_TOP_BYTES)
+    widths["frame_stack_top"] = _width(layout, "frame_stack_top_kind", _STACK_TOP_BYTES)
     for name, width in widths.items():
         _check_field(layout, name, width, layout.frame_size)
+    _check_optional(layout, "frame_generator", 8, layout.frame_size)
     for name in ("frame_owner", "frame_is_entry"):
         _check_optional(layout, name, 1, layout.frame_size)
 
 
-def _check_cframe(layout: Layout) -> None:
-    """Its two words are read together: they have to be neighbours."""
-    first, second = layout.cframe_current_frame, layout.cframe_previous
-    if layout.thread_cframe != ABSENT and not (first >= 0 <= second and abs(first - second) == 8):
-        raise _impossible("cframe_previous", second)
+def _check_data_stack(layout: Layout) -> None:
+    """3.11+: where chunks and generators have their words, and what a frame's size is made of."""
+    if layout.frame_owner == ABSENT:
+        return
+    for name in ("chunk_previous", "chunk_size", "chunk_data"):
+        _check_field(layout, name, 8, MAX_CHUNK_HEADER_BYTES)
+    _check_field(layout, "frame_locals", 0, MAX_HEADER_BYTES)
+    _check_field(layout, "generator_frame", 0, MAX_HEADER_BYTES)
+    _check_field(layout, "generator_state", 1, layout.generator_frame)
+    if layout.generator_frame - layout.generator_state > 8:  # `HEAP_BEFORE` in heap.pxd
+        raise _impossible("generator_state", layout.generator_state)
+    for name in ("code_locals", "code_stack_size"):
+        _check_field(layout, name, 4, layout.code_size)
 
 
 def _check_threads(layout: Layout) -> None:
     """The parts that are read together have to be near each other."""
     for name in _IN_LIST:
         _check_field(layout, name, 8, MAX_OFFSET)
-    for name in ("thread_native_id", "thread_recursion_depth"):
+    for name in ("thread_native_id", "thread_frame", "thread_chunk"):
         _check_optional(layout, name, 8, MAX_OFFSET)
     for name, width in _IN_GIL.items():
         _check_field(layout, name, width, MAX_HEADER_BYTES)
@@ -86,16 +111,14 @@ def _check_threads(layout: Layout) -> None:
         _check_field(layout, name, 8, MAX_HEADER_BYTES)
     start, end = state_span(layout)
     if not 0 <= start < end <= start + MAX_STATE_BYTES or end > MAX_OFFSET:
-        raise _impossible("place of the current frame in the thread state", start)
+        raise _impossible("span of the thread state", start)
 
 
 def state_span(layout: Layout) -> tuple[int, int]:
-    """Return which bytes of a thread state are read with every sample: the current frame, ids, the exceptions,
-    the number of calls."""
-    frame = layout.thread_frame if layout.thread_cframe == ABSENT else layout.thread_cframe
-    words = [frame, *(getattr(layout, name) for name in _IN_STATE)]
-    words += [layout.thread_native_id] if layout.thread_native_id != ABSENT else []
-    words += [layout.thread_recursion_depth] if layout.thread_recursion_depth != ABSENT else []
+    """Return which bytes of a thread state are read with every sample: the current frame, the data stack, ids, the
+    exceptions."""
+    words = [getattr(layout, name) for name in _IN_STATE]
+    words += [at for at in (layout.thread_frame, layout.thread_native_id, layout.thread_chunk) if at != ABSENT]
     words += [layout.thread_exc_state + layout.exc_value, layout.thread_exc_state + layout.exc_previous]
     return min(words), max(words) + 8
 

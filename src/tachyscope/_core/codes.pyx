@@ -25,7 +25,7 @@ cdef enum:
     UNITS_MAX = 1 << 20       # 2-byte units of bytecode that are looked at for instructions
     HEADER_MAX = 128
     VALIDATE_MAX = 256        # code objects validated in one call
-    SCANNED = 1024            # code objects that are searched for an instruction, at most
+    FRAME_WORDS_MAX = 1 << 20 # of a frame; more is taken for garbage
 
 
 cdef inline uint32_t _slot(CodeTable *table, uintptr_t address) noexcept nogil:
@@ -55,10 +55,10 @@ cdef int codes_init(CodeTable *table, Layout *layout) noexcept nogil:
     if table.slots == NULL or table.codes == NULL or table.identity_end > CODE_MAX or layout.code_size > CODE_MAX:
         return -1
     memset(table.slots, 0xFF, table.slot_count * sizeof(uint32_t))
-    return _add_special(table, 0, b"<GC>") or _add_special(table, NATIVE_ADDRESS, b"<native>")
+    return (_add_special(table, b"<GC>") or _add_special(table, b"<native>") or _add_special(table, b"<uncertain>"))
 
 
-cdef int _add_special(CodeTable *table, uintptr_t address, const char *name) noexcept nogil:
+cdef int _add_special(CodeTable *table, const char *name) noexcept nogil:
     """Something that is shown like a function but is none: in the file "~", as the pstats module has it."""
     cdef Code *code = &table.codes[table.count]
     cdef Text *code_text
@@ -77,10 +77,8 @@ cdef int _add_special(CodeTable *table, uintptr_t address, const char *name) noe
             return -1
         memcpy(code_text.data, text, size)
         code_text.size, code_text.kind = <uint32_t>size, 1
-    code.address, code.length, code.alive = address, 1, address != 0
+    code.length = 1
     table.count += 1
-    if address:
-        _put(table, table.count - 1)
     return 0
 
 
@@ -90,6 +88,7 @@ cdef void _free_texts(Code *code) noexcept nogil:
         free(code.texts[i].data)
     free(code.lines.data)
     free(code.back)
+    free(code.roles)
 
 
 cdef void codes_clear(CodeTable *table) noexcept nogil:
@@ -110,30 +109,6 @@ cdef uint32_t codes_find(CodeTable *table, uintptr_t address) noexcept nogil:
         if table.codes[code_id].address == address:
             return code_id if table.codes[code_id].alive else <uint32_t>NO_CODE
         slot = (slot + 1) & (table.slot_count - 1)
-
-
-cdef inline bint _has_instr(Code *code, uintptr_t instr) noexcept nogil:
-    return code.alive and code.bytecode <= instr < code.bytecode + <uintptr_t>code.length
-
-
-cdef uint32_t codes_find_by_instr(CodeTable *table, uintptr_t instr) noexcept nogil:
-    """The code object whose bytecode an instruction is in, among those found so lately and the last ones copied;
-    NO_CODE if it is in none of them."""
-    cdef uint32_t code_id = NO_CODE, place, i
-    for place in range(FOUND):
-        if CODE_FIRST <= table.found[place] < table.count and _has_instr(&table.codes[table.found[place]], instr):
-            code_id = table.found[place]
-            break
-    else:
-        place = FOUND - 1
-        for i in range(table.count - CODE_FIRST if table.count - CODE_FIRST < SCANNED else SCANNED):
-            if _has_instr(&table.codes[table.count - 1 - i], instr):
-                code_id = table.count - 1 - i
-                break
-    if code_id != NO_CODE:
-        memmove(&table.found[1], &table.found[0], place * sizeof(uint32_t))
-        table.found[0] = code_id
-    return code_id
 
 
 cdef void _put(CodeTable *table, uint32_t code_id) noexcept nogil:
@@ -261,6 +236,12 @@ cdef int _measure(Layout *layout, Code *code, char *body, char *headers, uintptr
     else:
         code.length = 2 * <int64_t>word_at(body + layout.var_size)
         code.bytecode = code.address + layout.code_instructions
+    if layout.frame_locals >= 0:
+        code.locals = int32_at(body + layout.code_locals)
+        size = <uint64_t>code.locals + <uint32_t>int32_at(body + layout.code_stack_size)
+        if code.locals < 0 or size > FRAME_WORDS_MAX:
+            return -1
+        code.frame_bytes = layout.frame_locals + 8 * <int32_t>size
     code.name_hash = word_at(headers + layout.unicode_hash)
     code.first_line = int32_at(body + layout.code_firstlineno)
     return 0 if 0 < code.length <= BYTECODE_MAX else -1
@@ -271,7 +252,7 @@ cdef int _copy(CodeTable *table, Memory *memory, Layout *layout, Code *code) noe
     cdef char body[CODE_MAX]
     cdef char headers[5 * HEADER_MAX]
     cdef uintptr_t parts[5]
-    cdef iovec data[5]
+    cdef iovec data[6]
     cdef size_t total = 0, i, size = layout.code_size
     cdef char *buffer
     cdef int result
@@ -283,48 +264,75 @@ cdef int _copy(CodeTable *table, Memory *memory, Layout *layout, Code *code) noe
         return UNREADABLE
     if _measure(layout, code, body, headers, parts, data) < 0:
         return CHANGED
-    data[4].iov_base = <void *>code.address
-    data[4].iov_len = size
-    for i in range(5):
+    data[4].iov_base = <void *>code.bytecode
+    data[4].iov_len = code.length if code.length <= 2 * UNITS_MAX else 0
+    data[5].iov_base = <void *>code.address
+    data[5].iov_len = size
+    for i in range(6):
         total += data[i].iov_len
     buffer = <char *>malloc(total)
     if buffer == NULL:
         return UNREADABLE
     result = UNREADABLE
-    if memory_readv(memory, buffer, data, 5) == <ssize_t>total:
+    if memory_readv(memory, buffer, data, 6) == <ssize_t>total:
         memcpy(code.identity, body + table.identity_start, table.identity_end - table.identity_start)
         result = CHANGED
         if memcmp(buffer + total - size + table.identity_start, code.identity,
                   table.identity_end - table.identity_start) == 0:
             result = COPIED if _copy_texts(code, buffer) == 0 else UNREADABLE
+            _map_instructions(table, code, <uint8_t *>buffer + total - size - data[4].iov_len, data[4].iov_len / 2)
     free(buffer)
     return result
 
 
-cdef void _map_instructions(CodeTable *table, Memory *memory, Code *code) noexcept nogil:
-    """Find out where instructions begin. That stays so: specialised forms have the caches of their base form."""
-    cdef int64_t units = code.length / 2, unit, cached = 0, since = 0
-    cdef uint8_t *bytecode
-    if units > UNITS_MAX:
-        return
-    code.back = <uint8_t *>malloc(units)
-    bytecode = <uint8_t *>malloc(code.length)
-    if bytecode == NULL or code.back == NULL or memory_read(
-            memory, code.bytecode, bytecode, code.length) != <ssize_t>code.length:
-        free(code.back)
-        code.back = NULL
+cdef void _map_instructions(CodeTable *table, Code *code, uint8_t *bytecode, int64_t units) noexcept nogil:
+    """Find out where instructions begin, and what they mean for a frame that is at them. That stays so: specialised
+    forms have the role and the caches of their base form. What stands in for another one (`sys.monitoring`) hides that."""
+    cdef int64_t unit, cached = 0, since = 0
+    cdef uint8_t role = 0
+    cdef bint known = True
+    code.back, code.roles = <uint8_t *>malloc(units + 1), <uint8_t *>malloc(units + 1)
+    if code.roles == NULL or code.back == NULL:
         units = 0
     for unit in range(units):
         if cached == 0:
-            cached, since = table.caches[bytecode[2 * unit]], 0
+            cached, since, role = table.caches[bytecode[2 * unit]], 0, table.roles[bytecode[2 * unit]]
             if cached == CACHES_UNKNOWN:
-                free(code.back)
-                code.back = NULL
-                break
+                known, cached = False, 0
         else:
             cached, since = cached - 1, since + 1
-        code.back[unit] = <uint8_t>since
-    free(bytecode)
+        code.back[unit], code.roles[unit] = <uint8_t>since, role
+    if units == 0 or not known:
+        free(code.back)
+        code.back = NULL
+    if units == 0:
+        free(code.roles)
+        code.roles = NULL
+
+
+cdef uint8_t code_role(Code *code, int64_t offset) noexcept nogil:
+    """The role of the instruction at a byte offset, 0 if that is not in the code."""
+    if code.roles == NULL or offset < 0 or offset >= code.length:
+        return 0
+    return code.roles[offset / 2]
+
+
+cdef inline bint _holds(CodeTable *table, uint32_t code_id, int64_t instr) noexcept nogil:
+    cdef Code *code = &table.codes[code_id]
+    return code.alive and code.length > instr - <int64_t>code.bytecode >= 0
+
+
+cdef uint32_t codes_holding(CodeTable *table, int64_t instr) noexcept nogil:
+    """The living code object whose bytecode an instruction is in; NO_CODE: none that is known."""
+    cdef uint32_t *recent = &table.recent[(instr >> 1) % RECENT]
+    cdef uint32_t code_id
+    if recent[0] < table.count and _holds(table, recent[0], instr):
+        return recent[0]
+    for code_id in range(CODE_FIRST, table.count):
+        if _holds(table, code_id, instr):
+            recent[0] = code_id
+            return code_id
+    return NO_CODE
 
 
 cdef uint32_t codes_add(CodeTable *table, Memory *memory, Layout *layout, uintptr_t address) noexcept nogil:
@@ -338,8 +346,6 @@ cdef uint32_t codes_add(CodeTable *table, Memory *memory, Layout *layout, uintpt
         return NO_CODE
     code.first_ns = code.validated_ns = now_ns()
     code.hidden = _is_shim(&code)
-    if table.with_caches:
-        _map_instructions(table, memory, &code)
     code.alive = True
     if code_id != NO_CODE:
         table.codes[code_id].alive = False

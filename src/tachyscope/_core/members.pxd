@@ -1,6 +1,8 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
 
-from tachyscope._core.engine cimport Counts, Engine, Thread
+from tachyscope._core.naming cimport Engine
+from tachyscope._core.reader cimport ThreadReader
+from tachyscope._core.stacks cimport Counts
 from tachyscope._core.memory cimport iovec
 
 
@@ -9,6 +11,12 @@ cdef enum Mode:
     CPU = 1          # ... of a thread that is on a CPU
     GIL = 2          # ... that has the GIL
     EXCEPTION = 3    # ... that has an exception: one that is being raised or handled
+
+
+cdef enum Flag:      # of a sample, beside those of `reader.Status`
+    HOLDS = 16       # it has the GIL
+    COLLECTS = 32    # garbage
+    EXCEPTS = 64     # it has an exception
 
 
 # A GIL, as it was when it was read last.
@@ -34,7 +42,7 @@ cdef struct Interp:
 
 # A thread of the target, and what was counted of it. What does not change is counted when it does.
 cdef struct Member:
-    Thread *thread              # NULL when the thread has ended
+    ThreadReader *thread        # NULL when the thread has ended
     uintptr_t address
     uint64_t unique_id, ident, native_id
     uint32_t interp
@@ -43,7 +51,9 @@ cdef struct Member:
     uint32_t node               # its stack since tick `since`, if `counting`
     uint64_t since
     uint64_t done               # the last tick at which it was looked at
-    uint8_t counting, settled, truncated, exception, chosen, told
+    uint8_t flags
+    uint8_t counting, settled, chosen, told
+    uint8_t early               # it was read before the GIL was looked at
     size_t base                 # of what was read of it in the round's buffer
     Counts counts
     uint64_t samples, seen, failed, held, collecting, exceptions, looks, on_cpu_looks, waiting_looks
@@ -70,6 +80,8 @@ cdef struct Group:
     uint64_t looked_ns
     uint64_t tick
     uint64_t now_ns             # when this sample began
+    uint64_t patience_ns        # a read that takes longer was interrupted, 0: not known yet
+    uint8_t failed              # somebody's sample did, at this tick
     uint64_t watched_ns         # when the GILs were read last
     uintptr_t none              # the target's None, once it is known
     iovec *remote
@@ -81,9 +93,10 @@ cdef struct Group:
 cdef int group_init(Group *group, uint32_t max_depth) noexcept nogil
 cdef void group_clear(Group *group) noexcept nogil
 cdef void group_tidy(Group *group) noexcept nogil
+cdef void group_close(Group *group, Engine *engine, uint64_t ticks) noexcept nogil
 cdef void group_flush(Group *group, Engine *engine) noexcept nogil
 cdef int group_set_interps(Group *group, Engine *engine, uintptr_t *triples, uint32_t count) noexcept nogil
-cdef Member *group_add(Group *group, uintptr_t address) noexcept nogil
+cdef Member *group_add(Group *group, Engine *engine, uintptr_t address) noexcept nogil
 cdef void group_retarget(Group *group, Engine *engine, uintptr_t address) noexcept nogil
 cdef void group_find_new(Group *group, Engine *engine, uint32_t number, bint whole) noexcept nogil
 cdef bint member_rejoin(Group *group, Engine *engine, Member *member) noexcept nogil

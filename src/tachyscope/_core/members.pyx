@@ -10,12 +10,14 @@ from libc.stdlib cimport calloc, free, realloc, strtol, strtoull
 from libc.string cimport memcmp, memset, strrchr
 
 from tachyscope._core.codes cimport CODE_GC, CODE_NATIVE
-from tachyscope._core.engine cimport Engine, counts_add, counts_clear, engine_special, thread_clear, thread_init
 from tachyscope._core.frames cimport word_at
 from tachyscope._core.layout cimport Layout
 from tachyscope._core.memory cimport memory_read
-from tachyscope._core.regions cimport ThreadReader, reader_forget, reader_relink, reader_state
-from tachyscope._core.stacks cimport opcode_at
+from tachyscope._core.naming cimport Engine
+from tachyscope._core.reader cimport (
+    BETWEEN, RECONSTRUCTED, TRUNCATED, UNCERTAIN, ThreadReader, reader_clear, reader_forget, reader_init, reader_state,
+)
+from tachyscope._core.stacks cimport counts_add, counts_clear, opcode_at, tree_child
 
 
 cdef extern from "<unistd.h>" nogil:
@@ -51,7 +53,7 @@ cdef int group_init(Group *group, uint32_t max_depth) noexcept nogil:
 cdef void _end(Member *member) noexcept nogil:
     """The thread is over; what was counted of it stays."""
     if member.thread != NULL:
-        thread_clear(member.thread)
+        reader_clear(member.thread)
         free(member.thread)
         member.thread = NULL
     if member.stat >= 0:
@@ -100,7 +102,7 @@ cdef void group_tidy(Group *group) noexcept nogil:
     group.count = kept
 
 
-cdef Member *group_add(Group *group, uintptr_t address) noexcept nogil:
+cdef Member *group_add(Group *group, Engine *engine, uintptr_t address) noexcept nogil:
     """A new member for the thread state at `address`; NULL if there is no memory for it."""
     cdef uint32_t capacity = 2 * group.capacity + 16
     cdef Member *member
@@ -115,13 +117,13 @@ cdef Member *group_add(Group *group, uintptr_t address) noexcept nogil:
     member = <Member *>calloc(1, sizeof(Member))
     if member == NULL:
         return NULL
-    member.thread = <Thread *>calloc(1, sizeof(Thread))
-    if member.thread == NULL or thread_init(member.thread, address, group.max_depth) < 0:
+    member.thread = <ThreadReader *>calloc(1, sizeof(ThreadReader))
+    if member.thread == NULL or reader_init(member.thread, &engine.layout, address, group.max_depth) < 0:
         free(member.thread)
         free(member)
         return NULL
     member.address, member.stat = address, -1
-    member.thread.reader.native = group.native
+    member.thread.native = group.native
     group.members[group.count] = member
     group.count += 1
     return member
@@ -133,8 +135,8 @@ cdef void group_retarget(Group *group, Engine *engine, uintptr_t address) noexce
     if member.address != address:
         member_flush(group, engine, member, group.tick + 1)
         member.counting = member.settled = False
-        reader_forget(&member.thread.reader)
-        member.address = member.thread.reader.address = address
+        reader_forget(member.thread)
+        member.address = member.thread.address = address
 
 
 cdef int group_set_interps(Group *group, Engine *engine, uintptr_t *triples, uint32_t count) noexcept nogil:
@@ -211,7 +213,7 @@ cdef bint member_rejoin(Group *group, Engine *engine, Member *member) noexcept n
         return False
     if unique_id != member.unique_id:
         return False
-    reader_relink(&member.thread.reader, link)
+    member.thread.link = link
     return True
 
 
@@ -223,7 +225,7 @@ cdef Member *_join(Group *group, Engine *engine, uint32_t interp, uintptr_t addr
         return NULL
     if not _read_word(engine, address + engine.layout.thread_unique_id, &unique_id):
         return NULL
-    member = group_add(group, address)
+    member = group_add(group, engine, address)
     if member != NULL:
         member.interp, member.unique_id, member.told = interp, unique_id, True  # for its ids: see `_identify`
         member.thread.unique_id = unique_id
@@ -244,7 +246,7 @@ cdef void group_find_new(Group *group, Engine *engine, uint32_t number, bint who
             return
         member = _member_at(group, address)
         if member != NULL and member.interp == number:
-            reader_relink(&member.thread.reader, link)
+            member.thread.link = link
             if not member_rejoin(group, engine, member):
                 member_leave(group, engine, member)
                 member = NULL
@@ -254,7 +256,7 @@ cdef void group_find_new(Group *group, Engine *engine, uint32_t number, bint who
             member = _join(group, engine, number, address)
         if member == NULL:
             break
-        reader_relink(&member.thread.reader, link)
+        member.thread.link = link
         link = address + engine.layout.thread_next
     interp.head = 0
 
@@ -274,7 +276,9 @@ cdef void member_count(Group *group, Engine *engine, Member *member, uint64_t sa
     counts_add(&member.counts, member.node, samples)
     member.samples += samples
     engine.counters.samples += samples
-    engine.counters.truncated += samples if member.truncated else 0
+    engine.counters.truncated += samples if member.flags & TRUNCATED else 0
+    engine.counters.uncertain += samples if member.flags & UNCERTAIN else 0
+    engine.counters.reconstructed += samples if member.flags & RECONSTRUCTED else 0
     engine.counters.empty += samples if member.node == 0 else 0
 
 
@@ -285,8 +289,10 @@ cdef void member_flush(Group *group, Engine *engine, Member *member, uint64_t ti
         return
     member.since = tick
     member.seen += samples
-    member.exceptions += samples if member.exception else 0
-    if group.mode == WALL or (group.mode == EXCEPTION and member.exception):
+    member.exceptions += samples if member.flags & EXCEPTS else 0
+    member.held += samples if member.flags & HOLDS else 0
+    member.collecting += samples if member.flags & COLLECTS else 0
+    if group.mode == WALL or (group.mode == EXCEPTION and member.flags & EXCEPTS):
         member_count(group, engine, member, samples)
     elif group.mode == EXCEPTION:
         engine.counters.left_out += samples
@@ -322,7 +328,7 @@ cdef bint _is_none(Group *group, Engine *engine, uintptr_t value) noexcept nogil
 cdef bint _has_exception(Group *group, Engine *engine, Member *member) noexcept nogil:
     """Whether an exception is being raised or handled in a thread that was just read."""
     cdef Layout *layout = &engine.layout
-    cdef ThreadReader *reader = &member.thread.reader
+    cdef ThreadReader *reader = member.thread
     cdef uintptr_t item = reader_state(reader, layout, layout.thread_exc_info), value
     cdef char copy[ITEM_BYTES]
     cdef int level
@@ -387,7 +393,7 @@ cdef bint member_waits_for(int pid, Member *member, uintptr_t gil) noexcept nogi
 
 cdef void _identify(Group *group, Engine *engine, Member *member) noexcept nogil:
     """A thread state is made by another thread, and has that one's ids until its own thread begins."""
-    cdef ThreadReader *reader = &member.thread.reader
+    cdef ThreadReader *reader = member.thread
     cdef uint64_t ident = reader_state(reader, &engine.layout, engine.layout.thread_id), native_id = 0
     if engine.layout.thread_native_id >= 0:
         native_id = reader_state(reader, &engine.layout, engine.layout.thread_native_id)
@@ -399,26 +405,37 @@ cdef void _identify(Group *group, Engine *engine, Member *member) noexcept nogil
 
 cdef void member_take(Group *group, Engine *engine, Member *member, uint32_t node) noexcept nogil:
     """A thread has this stack at this tick, and until something else is known."""
-    cdef bint holds = member_holds(group, member), exception = _has_exception(group, engine, member)
-    cdef uint8_t truncated = member.thread.reader.truncated
+    cdef bint holds = member_holds(group, member)
+    cdef uint8_t flags = member.thread.status | (HOLDS if holds else 0)
+    if _has_exception(group, engine, member):
+        flags |= EXCEPTS
     if group.all:
         _identify(group, engine, member)
-    if group.native and not member.thread.reader.left and engine.codes.native[opcode_at(engine.tree.nodes[node].place)]:
-        node = engine_special(engine, node, CODE_NATIVE)
+    if group.native and not flags & BETWEEN and engine.codes.native[opcode_at(engine.tree.nodes[node].place)]:
+        node = tree_child(&engine.tree, node, CODE_NATIVE, 0)
     if holds and group.interps[member.interp].collecting:
-        member.collecting += 1
+        flags |= COLLECTS
         if group.gc:
-            node = engine_special(engine, node, CODE_GC)
-    member.held += holds
-    if not (member.counting and member.node == node and member.exception == exception
-            and member.truncated == truncated):
+            node = tree_child(&engine.tree, node, CODE_GC, 0)
+    if not (member.counting and member.node == node and member.flags == flags):
         member_flush(group, engine, member, group.tick)
-        member.node, member.exception, member.truncated = node, exception, truncated
+        member.node, member.flags = node, flags
         member.since, member.counting = group.tick, True
 
 
 cdef void member_fail(Group *group, Engine *engine, Member *member) noexcept nogil:
     member_flush(group, engine, member, group.tick)
     member.counting = member.settled = False
+    group.failed = True
     member.failed += 1
     engine.counters.failed += 1
+
+
+cdef void group_close(Group *group, Engine *engine, uint64_t ticks) noexcept nogil:
+    """This tick's samples stand for so many ticks more: until the next one begins."""
+    cdef uint32_t i
+    for i in range(group.count if group.failed and ticks else 0):
+        if group.members[i].thread != NULL and group.members[i].done == group.tick and not group.members[i].counting:
+            group.members[i].failed += ticks
+            engine.counters.failed += ticks
+    group.tick += ticks

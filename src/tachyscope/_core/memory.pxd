@@ -7,12 +7,23 @@ cdef extern from "<sys/uio.h>" nogil:
         size_t iov_len
 
 
+# A piece of memory that was recorded, or made up, in place of a process.
+cdef struct Recorded:
+    uintptr_t address
+    size_t size
+    char *data
+
+
 cdef struct Memory:
     int pid
-    int fd  # of /proc/PID/mem where process_vm_readv is refused or missing, else -1
+    int fd               # of /proc/PID/mem where process_vm_readv is refused or missing, else -1
+    Recorded *recorded   # if not NULL there is no process: this is its memory
+    size_t recorded_count
 
 
 # Bytes read in order of `remote` into one contiguous buffer, or -errno if nothing could be read.
 cdef ssize_t memory_readv(Memory *memory, char *buffer, iovec *remote, size_t count) noexcept nogil
 cdef ssize_t memory_read(Memory *memory, uintptr_t address, void *buffer, size_t size) noexcept nogil
 cdef uint64_t now_ns() noexcept nogil
+cdef int memory_record(Memory *memory, dict pieces) except -1
+cdef void memory_forget(Memory *memory) noexcept nogil

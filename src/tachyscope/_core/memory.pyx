@@ -4,7 +4,8 @@
 from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
 from libc.errno cimport EFAULT, ENOSYS, EPERM, errno
 from libc.stdint cimport uint64_t, uintptr_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy
 
 import os
 
@@ -48,10 +49,29 @@ cdef ssize_t _readv_by_file(Memory *memory, char *buffer, iovec *remote, size_t 
     return total
 
 
+cdef ssize_t _readv_recorded(Memory *memory, char *buffer, iovec *remote, size_t count) noexcept nogil:
+    cdef ssize_t total = 0
+    cdef uintptr_t address, size
+    cdef size_t i, j
+    for i in range(count):
+        address, size = <uintptr_t>remote[i].iov_base, remote[i].iov_len
+        for j in range(memory.recorded_count):
+            if 0 <= address - memory.recorded[j].address <= memory.recorded[j].size and (
+                    size <= memory.recorded[j].size - (address - memory.recorded[j].address)):
+                memcpy(buffer + total, memory.recorded[j].data + (address - memory.recorded[j].address), size)
+                total += size
+                break
+        else:
+            break
+    return total if total or count == 0 else -EFAULT
+
+
 cdef ssize_t memory_readv(Memory *memory, char *buffer, iovec *remote, size_t count) noexcept nogil:
     cdef iovec local
     cdef ssize_t total = 0, got
     cdef size_t done = 0, part, i, wanted
+    if memory.recorded != NULL:
+        return _readv_recorded(memory, buffer, remote, count)
     if memory.fd >= 0:
         return _readv_by_file(memory, buffer, remote, count)
     while done < count:
@@ -76,6 +96,33 @@ cdef ssize_t memory_read(Memory *memory, uintptr_t address, void *buffer, size_t
     remote.iov_base = <void *>address
     remote.iov_len = size
     return memory_readv(memory, <char *>buffer, &remote, 1)
+
+
+cdef int memory_record(Memory *memory, dict pieces) except -1:
+    """Let this be the memory: bytes by their address."""
+    cdef bytes data
+    cdef size_t i = 0
+    memory_forget(memory)
+    memory.recorded = <Recorded *>calloc(len(pieces) + 1, sizeof(Recorded))
+    if memory.recorded == NULL:
+        raise MemoryError
+    for address, data in pieces.items():
+        memory.recorded[i].address, memory.recorded[i].size = address, len(data)
+        memory.recorded[i].data = <char *>malloc(len(data) + 1)
+        if memory.recorded[i].data == NULL:
+            raise MemoryError
+        memcpy(memory.recorded[i].data, <char *>data, len(data))
+        i += 1
+        memory.recorded_count = i
+    return 0
+
+
+cdef void memory_forget(Memory *memory) noexcept nogil:
+    cdef size_t i
+    for i in range(memory.recorded_count):
+        free(memory.recorded[i].data)
+    free(memory.recorded)
+    memory.recorded, memory.recorded_count = NULL, 0
 
 
 cdef class Reader:
@@ -160,7 +207,7 @@ def floor_rate(int pid, list ranges, double seconds):
     cdef Memory memory
     cdef uint64_t start, end, now, calls = 0
     cdef ssize_t got = 0
-    memory.pid, memory.fd = pid, -1
+    memory.pid, memory.fd, memory.recorded = pid, -1, NULL
     for i in range(count):
         remote[i].iov_base = <void *><uintptr_t>ranges[i][0]
         remote[i].iov_len = ranges[i][1]

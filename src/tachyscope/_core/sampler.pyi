@@ -32,14 +32,14 @@ class Sampler:
     `thread` is the address of its PyThreadState, 0 for all threads of all `interpreters`: for each the address of its
     state, of its GIL (0: there is none), and of the word that says whether its garbage collector runs. `mode`: 0
     counts all samples, 1 those of threads on a CPU, 2 of those that hold the GIL, 3 of those with an exception. `gc`:
-    with a frame for the collector; `native`: with one for C code between two frames (3.11+), and, if `caches` are
-    known, where the innermost frame is at an instruction that `natives`, 256 bytes, marks. `max_depth` innermost
-    frames of a stack are kept. `memory_fd` is a descriptor of /proc/PID/mem where the system call cannot be used, else
-    -1. `caches`, 256 bytes, says how many units of inline cache follow each instruction: then the one that every frame
-    is at is recorded. `calls`, 256 bytes, marks the call instructions that have the version of the called function in
-    their cache, 4 bytes on; a frame in such a call says to be `call_back` bytes further. `blocking`: the thread that
-    has the GIL is stopped while a sample is read. `record` keeps order and times of the samples of the first thread.
-    `bare` lets only the clock run.
+    with a frame for the collector; `native`: with one for C code between two frames (3.11+), and where the
+    innermost frame is at an instruction that `natives`, 256 bytes, marks. `opcodes`: the instruction that every frame
+    is at is recorded. `max_depth` innermost frames of a stack are kept. `memory_fd` is a descriptor of /proc/PID/mem
+    where the system call cannot be used, else -1. `caches`, 256 bytes, says how many units of inline cache follow each
+    instruction, `roles`, 256 bytes, what it means for a frame to be at it (see `tachyscope.target.opcodes`).
+    `blocking`: the thread that has the GIL is stopped while a sample is read. `recorded`: there is no process, this is
+    its memory, bytes by address. `record` keeps order and times of the samples of the first thread. `bare` lets only
+    the clock run.
     """
 
     def __new__(
@@ -58,11 +58,12 @@ class Sampler:
         mode: int = 0,
         gc: bool = True,
         native: bool = False,
+        opcodes: bool = False,
         caches: bytes = b"",
-        calls: bytes = b"",
-        call_back: int = 0,
-        blocking: bool = False,
+        roles: bytes = b"",
         natives: bytes = b"",
+        blocking: bool = False,
+        recorded: dict[int, bytes] | None = None,
     ) -> Sampler: ...
     def run(self, until_ns: int) -> int:
         """Sample until `until_ns` (as `time.monotonic_ns`); return why it ended, SLICE_OVER or another."""

@@ -8,16 +8,16 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
 
 from tachyscope._core.codes cimport codes_export
-from tachyscope._core.engine cimport Counters, Engine, engine_clear, engine_init
 from tachyscope._core.layout cimport layout_fill
 from tachyscope._core.members cimport (
     Group, Member, Mode, group_add, group_clear, group_flush, group_init, group_retarget, group_set_interps, group_tidy,
 )
-from tachyscope._core.memory cimport now_ns
-from tachyscope._core.regions cimport DENIED, FAULT, GONE, SAMPLED, ThreadReader
+from tachyscope._core.memory cimport memory_forget, memory_record, now_ns
+from tachyscope._core.naming cimport Counters, Engine, engine_clear, engine_init
+from tachyscope._core.reader cimport DENIED, FAULT, GONE, INTERRUPTED as READ_INTERRUPTED, SAMPLED, ThreadReader
 from tachyscope._core.stacks cimport Tree, offset_at, opcode_at
 from tachyscope._core.stopper cimport Stopper, stopper_clear, stopper_go, stopper_quantile
-from tachyscope._core.threads cimport group_sample, group_stop
+from tachyscope._core.threads cimport group_end_tick, group_sample, group_stop, group_warm
 
 
 cdef extern from "<time.h>" nogil:
@@ -73,6 +73,8 @@ cdef enum:
     WANDER = 8                     # intervals
     MUCH_BEHIND = 1000             # ticks; more are not counted one by one
     INTERPRETERS_MAX = 1 << 16
+    PATIENCE = 4                   # times the usual time of a sample: one that takes longer was interrupted
+    SIZES = 32                     # of what a sample reads, as powers of two
     TICK = -1                      # it is time for a sample
 
 # What `Sampler.run` returns.
@@ -124,6 +126,7 @@ cdef class Sampler:
     cdef uint64_t _interval_ns, _start_ns, _due_ns, _next_ns, _seed, _last_ns
     cdef int64_t _wander_ns     # how far the ticks are from a regular grid
     cdef uint32_t _faults_in_a_row
+    cdef uint64_t _usual_ns[SIZES]  # how long a sample that reads so many bytes takes
     cdef bint _bare, _record
     cdef Stopper _stopper
     cdef uint64_t _spared       # ticks that were left out so that the target runs at least as long as it is stopped
@@ -133,8 +136,11 @@ cdef class Sampler:
 
     def __cinit__(self, int pid, object layout, uintptr_t thread, *, uint64_t interval_ns, uint32_t max_depth=20000,
                   uint64_t seed=0, int memory_fd=-1, bint record=False, bint bare=False, interpreters=(), int mode=0,
-                  bint gc=True, bint native=False, bytes caches=b"", bytes calls=b"", int call_back=0, bint blocking=False, bytes natives=b""):
+                  bint gc=True, bint native=False, bint opcodes=False, bytes caches=b"", bytes roles=b"",
+                  bytes natives=b"", bint blocking=False, dict recorded=None):
         self._engine.memory.pid, self._engine.memory.fd = pid, memory_fd
+        if recorded is not None:
+            memory_record(&self._engine.memory, recorded)
         self._stopper.pid = pid
         self._interval_ns = self._engine.interval_ns = interval_ns if interval_ns > 0 else 1
         self._seed = seed or now_ns() | 1
@@ -148,13 +154,12 @@ cdef class Sampler:
         self._group.gc, self._group.native, self._group.blocking = gc, native, blocking
         if len(caches) == sizeof(self._engine.codes.caches):
             memcpy(self._engine.codes.caches, <char *>caches, sizeof(self._engine.codes.caches))
-            self._engine.codes.with_caches = True
-        if native and len(natives) == sizeof(self._engine.codes.native):
+            self._engine.codes.with_opcodes = opcodes or (native and len(natives) > 0)
+        if len(natives) == sizeof(self._engine.codes.native) and native:
             memcpy(self._engine.codes.native, <char *>natives, sizeof(self._engine.codes.native))
-        if len(calls) == sizeof(self._engine.codes.calls):
-            memcpy(self._engine.codes.calls, <char *>calls, sizeof(self._engine.codes.calls))
-            self._engine.codes.call_back = call_back
-        if thread and group_add(&self._group, thread) == NULL:
+        if len(roles) == sizeof(self._engine.codes.roles):
+            memcpy(self._engine.codes.roles, <char *>roles, sizeof(self._engine.codes.roles))
+        if thread and group_add(&self._group, &self._engine, thread) == NULL:
             raise MemoryError
         self.set_interpreters(interpreters)
 
@@ -163,13 +168,20 @@ cdef class Sampler:
             stopper_clear(&self._stopper)
             group_clear(&self._group)
             engine_clear(&self._engine)
+        memory_forget(&self._engine.memory)
         free(self._sample_nodes)
         free(self._sample_times)
 
     cdef int _sample(self, uint64_t now) noexcept nogil:
         """Take one sample; count it."""
-        cdef int outcome = group_sample(&self._group, &self._engine, now)
+        cdef uint64_t *usual_ns = self._usual()
+        cdef int outcome
+        self._group.patience_ns = PATIENCE * usual_ns[0]
+        outcome = group_sample(&self._group, &self._engine, now)
         if outcome == GONE or outcome == DENIED:
+            return outcome
+        self._engine.counters.reads += 1
+        if outcome == READ_INTERRUPTED:
             return outcome
         self._faults_in_a_row = self._faults_in_a_row + 1 if outcome == FAULT else 0
         if self._record and outcome == SAMPLED and self._group.count and self._group.members[0].thread != NULL:
@@ -189,10 +201,31 @@ cdef class Sampler:
                 return
             self._sample_capacity = capacity
         self._sample_nodes[self._sample_count] = member.node
-        self._sample_times[self._sample_count] = member.thread.reader.read_ns
+        self._sample_times[self._sample_count] = member.thread.read_ns
         self._sample_count += 1
 
     # ---- the clock ----
+
+    cdef inline uint64_t *_usual(self) noexcept nogil:
+        """How long a sample usually takes that reads as much as the next one will."""
+        cdef size_t size = self._group.members[0].thread.buffer_size if self._group.count and not self._group.all and (
+            self._group.members[0].thread != NULL) else self._group.buffer_size
+        cdef int power = 0
+        while size > 1 and power < SIZES - 1:
+            size >>= 1
+            power += 1
+        return &self._usual_ns[power]
+
+    cdef uint64_t _weigh(self, uint64_t took_ns, uint64_t passed) noexcept nogil:
+        """Of the ticks that have passed since a sample began, those that it stands for, too: until the next one begins. But
+        what it took longer than it usually does, some times over, was not its own: the profiler was not let run."""
+        cdef uint64_t *usual_ns = self._usual()
+        cdef uint64_t patience_ns = PATIENCE * usual_ns[0]
+        if usual_ns[0] == 0:
+            usual_ns[0] = took_ns
+            return 0
+        usual_ns[0] += <int64_t>(min(took_ns, patience_ns) - usual_ns[0]) / 32
+        return min(passed, patience_ns / self._interval_ns)
 
     cdef inline uint64_t _gap(self) noexcept nogil:
         """Time to the next tick: from a half to one and a half intervals, so that ticks keep no phase. On a grid,
@@ -204,20 +237,20 @@ cdef class Sampler:
         self._wander_ns += step
         return self._interval_ns + step
 
-    cdef void _advance(self, uint64_t now) noexcept nogil:
-        """On to the next tick. Of several that have passed meanwhile the last one is due now, the others are missed."""
-        cdef uint64_t behind
+    cdef uint64_t _advance(self, uint64_t now) noexcept nogil:
+        """On to the next tick, and how many more have passed meanwhile: of several the last one is due now."""
+        cdef uint64_t passed = 0
         self._due_ns = self._next_ns
         self._next_ns += self._gap()
         if now > self._next_ns + MUCH_BEHIND * self._interval_ns:
-            behind = (now - self._next_ns) / self._interval_ns
-            self._engine.counters.missed += behind
-            self._due_ns += behind * self._interval_ns
-            self._next_ns += behind * self._interval_ns
+            passed = (now - self._next_ns) / self._interval_ns
+            self._due_ns += passed * self._interval_ns
+            self._next_ns += passed * self._interval_ns
         while self._next_ns <= now:
-            self._engine.counters.missed += 1
+            passed += 1
             self._due_ns = self._next_ns
             self._next_ns += self._gap()
+        return passed
 
     cdef int _wait(self, uint64_t until_ns, uint64_t *now) noexcept nogil:
         """Wait for the next tick; SLICE_OVER or INTERRUPTED if that is not to be."""
@@ -226,6 +259,7 @@ cdef class Sampler:
         if self._due_ns - now[0] > SPIN_NS:
             if not _sleep_until(self._due_ns):
                 return 1
+            group_warm(&self._group, &self._engine)
             now[0] = now_ns()
         while now[0] < self._due_ns:
             now[0] = now_ns()
@@ -233,7 +267,7 @@ cdef class Sampler:
 
     cdef int _loop(self, uint64_t until_ns) noexcept nogil:
         cdef uint64_t now = now_ns()
-        cdef uint64_t pause_ns
+        cdef uint64_t pause_ns, begin, passed, stands_for
         cdef int outcome = SAMPLED
         while now < until_ns:
             if now < self._due_ns:
@@ -242,16 +276,24 @@ cdef class Sampler:
                     return outcome
             if self._group.blocking:
                 group_stop(&self._group, &self._engine, &self._stopper)
+            begin = now
             outcome = SAMPLED if self._bare else self._sample(now)
             pause_ns = stopper_go(&self._stopper) if self._group.blocking else 0
             if outcome == GONE or outcome == DENIED:
                 return 2 if outcome == GONE else 3
             if self._stopper.refused:
                 return 6
-            self._engine.counters.hits += 1
             now = now_ns()
             self._last_ns = now
-            self._advance(now)
+            passed = self._advance(now)
+            stands_for = 0 if self._bare or self._group.blocking else self._weigh(now - begin, passed)
+            if outcome == READ_INTERRUPTED:
+                self._engine.counters.interrupted += 1
+                self._engine.counters.missed += 1 + passed
+            else:
+                self._engine.counters.hits += 1 + stands_for
+                self._engine.counters.missed += passed - stands_for
+                group_end_tick(&self._group, &self._engine, 1 + stands_for)
             if pause_ns and self._due_ns < now + pause_ns:  # the target has at least half of the time for itself
                 self._spared += 1
                 self._due_ns = now + pause_ns
@@ -356,8 +398,8 @@ cdef class Sampler:
         group_flush(&self._group, &self._engine)
         return {
             "hits": c.hits, "missed": c.missed, "samples": c.samples, "failed": c.failed, "left_out": c.left_out,
-            "retried": c.retried, "truncated": c.truncated, "empty": c.empty, "torn": c.torn,
-            "mispredicted": c.mispredicted, "faults": c.faults, "reused": c.reused, "recalled": c.recalled,
+            "reads": c.reads, "uncertain": c.uncertain, "reconstructed": c.reconstructed, "interrupted": c.interrupted,
+            "truncated": c.truncated, "empty": c.empty, "late": c.late, "faults": c.faults, "reused": c.reused,
             "start_ns": self._start_ns, "last_ns": self._last_ns,
         }
 
@@ -431,7 +473,7 @@ cdef class Sampler:
         cdef ThreadReader *reader
         cdef uint32_t i
         if self._group.count and self._group.members[0].thread != NULL:
-            reader = &self._group.members[0].thread.reader
+            reader = self._group.members[0].thread
             for i in range(reader.remote_count):
                 result.append((<uintptr_t>reader.remote[i].iov_base, reader.remote[i].iov_len))
         return result

@@ -8,22 +8,26 @@ cdef struct Node:
     uint32_t parent
     uint32_t code
     int64_t place
-    uint32_t depth      # for the user of the tree: frames from the outermost one to this one
-    uint64_t calls      # ... how often it was seen, innermost or calling something
-    uint8_t believed    # ... whether samples may be counted here
 
 cdef struct Tree:
     Node *nodes
-    uint64_t *counts    # samples that had exactly this stack
     uint32_t count, capacity
     uint32_t *slots
     uint32_t slot_count
 
 
+# Samples by node of the tree; a slot is free while its samples are 0.
+cdef struct Counts:
+    uint32_t *nodes
+    uint64_t *samples
+    uint32_t used, slots
+
+
 cdef int tree_init(Tree *tree) noexcept nogil
 cdef void tree_clear(Tree *tree) noexcept nogil
 cdef uint32_t tree_child(Tree *tree, uint32_t parent, uint32_t code, int64_t place) noexcept nogil
-cdef uint32_t tree_find(Tree *tree, uint32_t parent, uint32_t code, int64_t place) noexcept nogil
+cdef int counts_add(Counts *counts, uint32_t node, uint64_t samples) noexcept nogil
+cdef void counts_clear(Counts *counts) noexcept nogil
 
 
 cdef inline int64_t place_of(int32_t offset, uint8_t opcode) noexcept nogil:

@@ -10,6 +10,7 @@ cdef enum:
     EMPTY = 0           # no node can be the child 0
     NO_MEMORY = 0       # so 0 also says that there was no memory for a child
     FIRST_NODES = 1 << 10
+    FIRST_COUNTS = 64
 
 
 cdef inline uint32_t _hash(uint32_t parent, uint32_t code, int64_t place) noexcept nogil:
@@ -23,9 +24,8 @@ cdef int tree_init(Tree *tree) noexcept nogil:
     tree.capacity = FIRST_NODES
     tree.slot_count = 2 * FIRST_NODES
     tree.nodes = <Node *>malloc(tree.capacity * sizeof(Node))
-    tree.counts = <uint64_t *>calloc(tree.capacity, sizeof(uint64_t))
     tree.slots = <uint32_t *>calloc(tree.slot_count, sizeof(uint32_t))
-    if tree.nodes == NULL or tree.counts == NULL or tree.slots == NULL:
+    if tree.nodes == NULL or tree.slots == NULL:
         return -1
     memset(&tree.nodes[0], 0, sizeof(Node))
     tree.count = 1
@@ -34,7 +34,6 @@ cdef int tree_init(Tree *tree) noexcept nogil:
 
 cdef void tree_clear(Tree *tree) noexcept nogil:
     free(tree.nodes)
-    free(tree.counts)
     free(tree.slots)
     memset(tree, 0, sizeof(Tree))
 
@@ -57,15 +56,9 @@ cdef int _grow_slots(Tree *tree) noexcept nogil:
 cdef int _grow(Tree *tree) noexcept nogil:
     cdef uint32_t capacity = 2 * tree.capacity
     cdef Node *nodes = <Node *>realloc(tree.nodes, capacity * sizeof(Node))
-    cdef uint64_t *counts
     if nodes == NULL:
         return -1
-    tree.nodes = nodes
-    counts = <uint64_t *>realloc(tree.counts, capacity * sizeof(uint64_t))
-    if counts == NULL:
-        return -1
-    memset(counts + tree.capacity, 0, tree.capacity * sizeof(uint64_t))
-    tree.counts, tree.capacity = counts, capacity
+    tree.nodes, tree.capacity = nodes, capacity
     return _grow_slots(tree)
 
 
@@ -81,11 +74,6 @@ cdef inline uint32_t _slot_of(Tree *tree, uint32_t parent, uint32_t code, int64_
     return slot
 
 
-cdef uint32_t tree_find(Tree *tree, uint32_t parent, uint32_t code, int64_t place) noexcept nogil:
-    """The node of (code, place) called from `parent`, 0 if there is none."""
-    return tree.slots[_slot_of(tree, parent, code, place)]
-
-
 cdef uint32_t tree_child(Tree *tree, uint32_t parent, uint32_t code, int64_t place) noexcept nogil:
     """The node of (code, place) called from `parent`, added if it is new; 0 if there is no memory for it."""
     cdef uint32_t slot = _slot_of(tree, parent, code, place), node = tree.slots[slot]
@@ -97,9 +85,46 @@ cdef uint32_t tree_child(Tree *tree, uint32_t parent, uint32_t code, int64_t pla
         slot = _slot_of(tree, parent, code, place)
     node = tree.count
     tree.nodes[node].parent, tree.nodes[node].code, tree.nodes[node].place = parent, code, place
-    tree.nodes[node].depth = 0
-    tree.nodes[node].believed = False
-    tree.nodes[node].calls = 0
     tree.slots[slot] = node
     tree.count += 1
     return node
+
+
+# ---- samples by node ----------------------------------------------------------------------------------------------
+
+cdef int _counts_grow(Counts *counts) noexcept nogil:
+    cdef Counts grown
+    cdef uint32_t i
+    grown.slots, grown.used = 2 * counts.slots if counts.slots else FIRST_COUNTS, 0
+    grown.nodes = <uint32_t *>calloc(grown.slots, sizeof(uint32_t))
+    grown.samples = <uint64_t *>calloc(grown.slots, sizeof(uint64_t))
+    if grown.nodes == NULL or grown.samples == NULL:
+        counts_clear(&grown)
+        return -1
+    for i in range(counts.slots):
+        if counts.samples[i]:
+            counts_add(&grown, counts.nodes[i], counts.samples[i])
+    counts_clear(counts)
+    counts[0] = grown
+    return 0
+
+
+cdef int counts_add(Counts *counts, uint32_t node, uint64_t samples) noexcept nogil:
+    cdef uint32_t slot
+    if samples == 0:
+        return 0
+    if 2 * counts.used >= counts.slots and _counts_grow(counts) < 0:
+        return -1
+    slot = (node * <uint32_t>0x9E3779B1) & (counts.slots - 1)
+    while counts.samples[slot] and counts.nodes[slot] != node:
+        slot = (slot + 1) & (counts.slots - 1)
+    counts.used += counts.samples[slot] == 0
+    counts.nodes[slot] = node
+    counts.samples[slot] += samples
+    return 0
+
+
+cdef void counts_clear(Counts *counts) noexcept nogil:
+    free(counts.nodes)
+    free(counts.samples)
+    memset(counts, 0, sizeof(Counts))

@@ -21,16 +21,18 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport realloc
 from libc.string cimport memcpy
 
-from tachyscope._core.engine cimport Engine, engine_sample
 from tachyscope._core.frames cimport int32_at, word_at
 from tachyscope._core.layout cimport Layout
 from tachyscope._core.members cimport (
     CPU, EXCEPTION, GIL, WALL, Gil, Group, Interp, Member,
-    group_find_new, member_count, member_fail, member_holds, member_is_on_cpu, member_leave, member_rejoin, member_take,
+    group_close, group_find_new, member_count, member_fail, member_holds, member_is_on_cpu, member_leave, member_rejoin, member_take,
     member_waits_for,
 )
 from tachyscope._core.memory cimport iovec, memory_read, memory_readv, now_ns
-from tachyscope._core.regions cimport DENIED, FAULT, GONE, SAMPLED, TORN, UNLINKED, reader_prepare
+from tachyscope._core.naming cimport Engine
+from tachyscope._core.reader cimport (
+    DENIED, FAULT, GONE, INTERRUPTED, NONSENSE, NOT_READ, SAMPLED, UNLINKED, reader_prepare, reader_sample,
+)
 from tachyscope._core.stopper cimport Stopper, stopper_has, stopper_stop
 
 
@@ -55,8 +57,8 @@ cdef int _reserve(Group *group) noexcept nogil:
     cdef void *grown
     for i in range(group.count):
         if group.members[i].chosen:
-            ranges += group.members[i].thread.reader.remote_count
-            size += group.members[i].thread.reader.buffer_size
+            ranges += group.members[i].thread.remote_count
+            size += group.members[i].thread.buffer_size
     if ranges > group.remote_capacity:
         grown = realloc(group.remote, 2 * ranges * sizeof(iovec))
         if grown == NULL:
@@ -101,25 +103,33 @@ cdef void _expect_interps(Group *group, Layout *layout) noexcept nogil:
             interp.head_offset = _expect(group, interp.address + layout.interp_thread_head, 8)
 
 
+cdef void _expect_member(Group *group, Member *member) noexcept nogil:
+    member.base = group.buffer_size
+    memcpy(&group.remote[group.remote_count], member.thread.remote, member.thread.remote_count * sizeof(iovec))
+    group.remote_count += member.thread.remote_count
+    group.buffer_size += member.thread.buffer_size
+
+
 cdef int _lay_out(Group *group, Engine *engine) noexcept nogil:
+    """Write down what a round reads. Who runs is read before all else: nothing has disturbed it then."""
     cdef Member *member
     cdef uint32_t i
     for i in range(group.count):
-        if group.members[i].chosen and reader_prepare(&group.members[i].thread.reader, &engine.layout) < 0:
+        if group.members[i].chosen and reader_prepare(group.members[i].thread, engine) < 0:
             return -1
     if _reserve(group) < 0:
         return -1
     group.remote_count = 0
     group.buffer_size = 0
-    _expect_gils(group, &engine.layout, False)
     for i in range(group.count):
         member = group.members[i]
-        if member.chosen:
-            member.base = group.buffer_size
-            memcpy(&group.remote[group.remote_count], member.thread.reader.remote,
-                   member.thread.reader.remote_count * sizeof(iovec))
-            group.remote_count += member.thread.reader.remote_count
-            group.buffer_size += member.thread.reader.buffer_size
+        member.early = member.chosen and (not group.all or member_holds(group, member))
+        if member.early:
+            _expect_member(group, member)
+    _expect_gils(group, &engine.layout, False)
+    for i in range(group.count):
+        if group.members[i].chosen and not group.members[i].early:
+            _expect_member(group, group.members[i])
     _expect_gils(group, &engine.layout, True)
     _expect_interps(group, &engine.layout)
     return 0
@@ -204,26 +214,28 @@ cdef void _watch_again(Group *group, Engine *engine) noexcept nogil:
                 and member.interp < group.interp_count):
             gil = &group.gils[group.interps[member.interp].gil]
             # Up to 3.11 the states of interpreters that share a GIL take turns without it changing hands.
-            member.settled = (gil.known and not gil.shared and gil.holder != member.address
+            member.settled = (gil.known and not gil.shared and not member.early and gil.holder != member.address
                               and not _changed_hands(group, engine, group.interps[member.interp].gil))
     for i in range(group.interp_count):
         if group.interps[i].gil == i and group.gils[i].known and _changed_hands(group, engine, i):
             _see(group, engine, i, group.buffer + group.gils[i].second)
 
 
-cdef int _sample_member(Group *group, Engine *engine, Member *member, bint is_read) noexcept nogil:
+cdef int _sample_member(Group *group, Engine *engine, Member *member, ssize_t got) noexcept nogil:
     """The outcome of a sample of one thread, after which it may have been found to be over."""
     cdef uint32_t node = 0
     cdef int outcome
     member.done = group.tick
     if group.count > MANY and now_ns() - group.now_ns > TICK_MAX_NS:
         member_fail(group, engine, member)
-        return TORN
-    outcome = engine_sample(engine, member.thread, is_read, &node)
+        return NONSENSE
+    outcome = reader_sample(member.thread, engine, got, &node)
+    if outcome == INTERRUPTED:
+        return outcome
     if outcome == UNLINKED or (outcome == FAULT and group.all):  # it may have ended
         outcome = UNLINKED
         if member_rejoin(group, engine, member):
-            outcome = engine_sample(engine, member.thread, False, &node)
+            outcome = reader_sample(member.thread, engine, NOT_READ, &node)
     if outcome == UNLINKED:
         member_leave(group, engine, member)
         return SAMPLED
@@ -234,7 +246,7 @@ cdef int _sample_member(Group *group, Engine *engine, Member *member, bint is_re
     return outcome
 
 
-cdef int _round(Group *group, Engine *engine) noexcept nogil:
+cdef int _round(Group *group, Engine *engine, bint first) noexcept nogil:
     """Read the chosen threads in one call, and take their samples. SAMPLED unless all of them failed."""
     cdef Member *member
     cdef ssize_t got
@@ -248,6 +260,8 @@ cdef int _round(Group *group, Engine *engine) noexcept nogil:
     if got == -ESRCH or got == -EPERM:
         return GONE if got == -ESRCH else DENIED
     now = now_ns()
+    if first and group.patience_ns and now - group.now_ns > group.patience_ns:
+        return INTERRUPTED
     whole = got == <ssize_t>group.buffer_size
     group.blind = 0 if whole else group.blind + 1
     if group.blind == BLIND:
@@ -259,9 +273,9 @@ cdef int _round(Group *group, Engine *engine) noexcept nogil:
         member = group.members[i]
         if not member.chosen or member.thread == NULL:
             continue
-        member.thread.reader.buffer = group.buffer + member.base
-        member.thread.reader.read_ns = now
-        outcome = _sample_member(group, engine, member, whole)
+        member.thread.buffer = group.buffer + member.base
+        member.thread.read_ns = now
+        outcome = _sample_member(group, engine, member, max(got - <ssize_t>member.base, <ssize_t>0))
         if outcome == GONE or outcome == DENIED:
             return outcome
         result = outcome if result != SAMPLED else SAMPLED
@@ -270,15 +284,26 @@ cdef int _round(Group *group, Engine *engine) noexcept nogil:
     return result if result != -1 else SAMPLED
 
 
+cdef void group_warm(Group *group, Engine *engine) noexcept nogil:
+    """Read a word that tells nothing, so that the next read is quick: after a sleep the kernel's code and the target's page
+    tables have left the caches, and the longer it takes from the first byte to the last, the less they are of one
+    moment."""
+    cdef uintptr_t word
+    if group.count and group.members[0].thread != NULL:
+        memory_read(&engine.memory, group.members[0].thread.address, &word, sizeof(word))
+
+
 # ---- one sample ---------------------------------------------------------------------------------------------------
 
 cdef int _sample_first(Group *group, Engine *engine) noexcept nogil:
     """The first member only. At very high rates the GIL is not looked at each time."""
     cdef Member *member = group.members[0]
     if group.interp_count == 0 or group.now_ns - group.watched_ns < WATCH_EVERY_NS:
-        return _sample_member(group, engine, member, False)
+        member.thread.deadline_ns = group.now_ns + group.patience_ns if group.patience_ns else 0
+        return _sample_member(group, engine, member, NOT_READ)
     member.chosen = True
-    return _round(group, engine)
+    member.thread.deadline_ns = 0
+    return _round(group, engine, True)
 
 
 cdef uint32_t _choose(Group *group) noexcept nogil:
@@ -308,14 +333,14 @@ cdef int _sample_all(Group *group, Engine *engine) noexcept nogil:
     for round in range(ROUNDS):
         if _choose(group) == 0 and round:
             break
-        outcome = _round(group, engine)
-        if outcome == GONE or outcome == DENIED:
+        outcome = _round(group, engine, round == 0)
+        if outcome == GONE or outcome == DENIED or outcome == INTERRUPTED:
             return outcome
     if group.mode == WALL or group.mode == EXCEPTION:
         for i in range(group.count):
             member = group.members[i]
             if member.thread != NULL and not member.settled and member.done != group.tick:
-                _sample_member(group, engine, member, False)  # it ran again in the last round
+                _sample_member(group, engine, member, NOT_READ)  # it ran again in the last round
     return outcome
 
 
@@ -326,25 +351,26 @@ cdef bint _counts(Group *group, Member *member) noexcept nogil:
     return member_is_on_cpu(group, member)
 
 
-cdef void _count_now(Group *group, Engine *engine) noexcept nogil:
+cdef void _count_now(Group *group, Engine *engine, uint64_t ticks) noexcept nogil:
     """GIL and CPU mode: count those of this tick for whom it holds, leave out the others."""
     cdef Member *member
-    cdef uint32_t i, weight
+    cdef uint64_t weight
+    cdef uint32_t i
     cdef bint now
     for i in range(group.count):
         member = group.members[i]
         if member.thread == NULL:
             continue
-        weight = 1
+        weight = ticks
         if group.mode == CPU and not member_holds(group, member):
-            weight = group.stride if i % group.stride == group.turn else 0
+            weight = ticks * group.stride if i % group.stride == group.turn else 0
         if not member.counting and member.done == group.tick:
             continue  # it failed
         now = member.done == group.tick or member.settled
         if weight and now and member.counting and _counts(group, member):
             member_count(group, engine, member, weight)
         else:
-            engine.counters.left_out += weight if group.mode == CPU else 1
+            engine.counters.left_out += weight if group.mode == CPU else ticks
 
 
 cdef void _look_at(Group *group, Engine *engine, Member *member) noexcept nogil:
@@ -417,11 +443,17 @@ cdef int group_sample(Group *group, Engine *engine, uint64_t now) noexcept nogil
     cdef int outcome
     group.now_ns = now
     group.tick += 1
+    group.failed = False
     outcome = _sample_all(group, engine) if group.all else _sample_first(group, engine)
-    if outcome == GONE or outcome == DENIED:
+    if outcome == GONE or outcome == DENIED or outcome == INTERRUPTED:
         group.tick -= 1
         return outcome
-    if group.mode == CPU or group.mode == GIL:
-        _count_now(group, engine)
     _look(group, engine)
     return outcome
+
+
+cdef void group_end_tick(Group *group, Engine *engine, uint64_t ticks) noexcept nogil:
+    """The samples of this tick stand for so many ticks."""
+    if group.mode == CPU or group.mode == GIL:
+        _count_now(group, engine, ticks)
+    group_close(group, engine, ticks - 1)

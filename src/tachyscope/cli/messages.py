@@ -96,8 +96,13 @@ def sampled(profile: Profile, processes: int = 1) -> str:
         parts.append(f"{accuracy.left_out:,} left out by the mode ({_percent(accuracy.left_out, tried)})")
     if accuracy.truncated:
         parts.append(f"{accuracy.truncated:,} cut at the depth limit ({_percent(accuracy.truncated, tried)})")
-    if accuracy.recalled:
-        parts.append(f"{accuracy.recalled:,} with callers as last seen ({_percent(accuracy.recalled, tried)})")
+    if accuracy.reconstructed:
+        parts.append(f"{accuracy.reconstructed:,} reconstructed ({_percent(accuracy.reconstructed, tried)})")
+    if accuracy.uncertain:
+        share = _percent(accuracy.uncertain, tried)
+        parts.append(f"{accuracy.uncertain:,} with uncertain callers ({share}; --blocking shows them)")
+    if accuracy.interrupted:
+        parts.append(f"{accuracy.interrupted:,} reads interrupted")
     return "; ".join(parts)
 
 

@@ -41,7 +41,10 @@ def _frame(name: str) -> Frame:
 
 
 def _sum(said: Sequence[Accuracy]) -> Accuracy:
-    names = ("duration_s", "ticks", "samples", "failed", "missed", "retried", "truncated", "recalled", "left_out")
+    names = (
+        "duration_s", "ticks", "samples", "failed", "missed", "reads", "uncertain", "reconstructed", "interrupted",
+        "truncated", "left_out",
+    )  # fmt: skip
     sums = {name: sum(getattr(each, name) for each in said) for name in (*names, "profiler_cpu_s")}
     pauses = sum((each.pauses for each in said), Pauses())
     return replace(said[0], **sums, pauses=pauses)

@@ -150,9 +150,11 @@ class Accuracy:
     samples: int
     failed: int = 0
     missed: int = 0
-    retried: int = 0
+    reads: int = 0  # each sample stands for the ticks until the next one began: this is how many were taken
+    uncertain: int = 0  # samples whose leaf is known, but not its callers
+    reconstructed: int = 0  # ... of which something was over before it was read: it is what was there the last time
+    interrupted: int = 0  # reads that were dropped as they took too long: their ticks are missed
     truncated: int = 0
-    recalled: int = 0  # samples whose outer frames were over before they were read: those of the last whole stack
     left_out: int = 0
     profiler_cpu_s: float = 0.0
     pauses: Pauses = Pauses()
@@ -160,12 +162,13 @@ class Accuracy:
     @property
     def tick_rate_hz(self) -> float:
         """Moments sampled per second, each of all threads; 0 if there was no time to sample."""
-        return (self.ticks - self.missed) / self.duration_s if self.duration_s > 0 else 0.0
+        return self.reads / self.duration_s if self.duration_s > 0 else 0.0
 
     @property
     def rate_hz(self) -> float:
-        """Samples per second of sampling; 0 if there was no time to sample."""
-        return self.samples / self.duration_s if self.duration_s > 0 else 0.0
+        """Samples per second of sampling, however many ticks each stands for; 0 if there was no time to sample."""
+        hits = self.ticks - self.missed
+        return self.samples / hits * self.tick_rate_hz if hits > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)

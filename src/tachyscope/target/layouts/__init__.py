@@ -59,9 +59,19 @@ class Layout:
     thread_native_id: int  # kernel thread id (3.11+)
     thread_frame: int  # 3.8 to 3.10: `frame`; 3.13+: `current_frame`; ABSENT where a cframe stands between
     thread_recursion_depth: int  # int32: how many calls are under way (to 3.10)
+    thread_chunk: int  # pointer to the innermost chunk of the data stack (3.11+)
     thread_cframe: int  # 3.11, 3.12
     cframe_current_frame: int
     cframe_previous: int
+    # _PyStackChunk: the data stack is a list of them (3.11+)
+    chunk_previous: int
+    chunk_size: int  # bytes, with these fields
+    chunk_data: int  # where frames begin; in the outermost chunk 8 bytes on
+    # PyGenObject, also for coroutines and asynchronous generators (3.11+)
+    generator_exc_state: int  # its _PyErr_StackItem
+    generator_state: int  # one byte, a FrameState
+    generator_frame: int  # its _PyInterpreterFrame lies in it
+    generator_executing: int  # the FrameState while it runs; larger ones: it has ended
     # frames
     frame_size: int  # bytes from the start of a frame that hold every field below
     frame_code: int  # f_code / f_executable
@@ -71,9 +81,12 @@ class Layout:
     frame_instr_kind: int  # see INSTR_*
     frame_entry_owner: int  # owners from this value on are the interpreter's entry frames (3.12+)
     frame_code_tag: int  # low bits of frame_code that are a tag, not part of the address (3.14+)
-    frame_stack_top: int  # says whether the frame is executing, see EXECUTING_* and STACK_TOP_* (to 3.13)
+    frame_stack_top: int  # says whether the frame is executing, see EXECUTING_* and STACK_TOP_*
     frame_stack_top_kind: int
+    frame_locals: int  # where its locals start, after which come the values on its stack (3.11+)
+    frame_iterator: int  # at FOR_ITER and SEND: how many words below the top of its stack the iterator is (3.11+)
     frame_is_entry: int  # one byte, set where C code called this frame (3.11)
+    frame_generator: int  # the generator or coroutine whose frame it is, NULL: it is a function's (3.8 to 3.10)
     # PyCodeObject
     code_size: int  # bytes from the start that hold every field below
     code_name: int
@@ -83,6 +96,8 @@ class Layout:
     code_linetable: int  # bytes object: co_lnotab (3.8, 3.9), co_linetable (3.10+)
     code_instructions: int  # start of the inline bytecode (3.11+)
     code_bytecode: int  # pointer to the bytes object `co_code` (3.8 to 3.10)
+    code_locals: int  # int32: how many locals a frame of it has, cells among them (3.11+)
+    code_stack_size: int  # int32: how many values its stack has at most (3.11+)
     code_version: int  # uint32, unique to a code object (`co_version`, 3.12+)
     # objects
     object_type: int
@@ -146,6 +161,8 @@ EXECUTING_STATE = 1
 """`frame_stack_top` is the byte `f_state`: 0 (FRAME_EXECUTING) while so (3.10)."""
 STACK_TOP_INDEX = 2
 """`frame_stack_top` is the int32 `stacktop`: -1 while the frame itself runs, else saved (3.11 to 3.13)."""
+STACK_TOP_POINTER = 3
+"""`frame_stack_top` is the pointer `stackpointer` to the top of the saved stack, stale while the frame runs (3.14+)."""
 
 
 def layout_fields() -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from tachyscope.target.layouts import (
     INSTR_POINTER,
     SELF_DESCRIBED_FROM,
     STACK_TOP_INDEX,
+    STACK_TOP_POINTER,
     Layout,
     require_known,
 )
@@ -42,11 +43,13 @@ SOURCES: dict[str, tuple[str, str, int]] = {
     "thread_interp": ("thread_state", "interp", 8),
     "thread_id": ("thread_state", "thread_id", 8),
     "thread_native_id": ("thread_state", "native_thread_id", 8),
+    "thread_chunk": ("thread_state", "datastack_chunk", 8),
     "thread_frame": ("thread_state", "current_frame", 8),
     "frame_code": ("interpreter_frame", "executable", 8),
     "frame_previous": ("interpreter_frame", "previous", 8),
     "frame_instr": ("interpreter_frame", "instr_ptr", 8),
     "frame_owner": ("interpreter_frame", "owner", 1),
+    "frame_locals": ("interpreter_frame", "localsplus", 8),
     "code_name": ("code_object", "name", 8),
     "code_qualname": ("code_object", "qualname", 8),
     "code_filename": ("code_object", "filename", 8),
@@ -73,7 +76,7 @@ NESTED: dict[str, tuple[tuple[str, str, int], tuple[str, str, int]]] = {
 
 _FRAME_POINTERS = ("frame_code", "frame_previous")
 _CODE_POINTERS = ("code_name", "code_qualname", "code_filename", "code_linetable", "code_bytecode")
-_STACK_TOP_BYTES = {STACK_TOP_INDEX: 4}
+_STACK_TOP_BYTES = {STACK_TOP_INDEX: 4, STACK_TOP_POINTER: 8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,7 @@ def spans(values: Mapping[str, int]) -> dict[str, int]:
     frame += [(values["frame_stack_top"], _STACK_TOP_BYTES.get(values["frame_stack_top_kind"], 1))]
     frame += [(values["frame_owner"], 1), (values["frame_is_entry"], 1)]
     code = [(values[name], 8) for name in _CODE_POINTERS]
-    code += [(values["code_firstlineno"], 4), (values["code_version"], 4)]
+    code += [(values[name], 4) for name in ("code_firstlineno", "code_version", "code_locals", "code_stack_size")]
     return {"frame_size": _end(frame), "code_size": _end(code)}
 
 

@@ -16,24 +16,29 @@ Entry = tuple[str, str, int]
 cache follow it."""
 
 
-VERSIONED_CALLS = {
-    f"CALL_{what}"
-    for what in (
-        "PY_EXACT_ARGS", "PY_GENERAL", "PY_WITH_DEFAULTS", "BOUND_METHOD_EXACT_ARGS", "BOUND_METHOD_GENERAL", "KW_PY",
-        "KW_BOUND_METHOD",
-    )
-}  # fmt: skip
-"""Calls whose cache (`_PyCallCache`) has the version of the function that they call, after a 2-byte counter."""
-
-
 STAND_INS = {"INSTRUMENTED_LINE", "INSTRUMENTED_INSTRUCTION"}
 """What `sys.monitoring` writes over any other instruction, whose cache stays."""
 
 ALL_CALLS = {"CALL", "CALL_KW", "CALL_FUNCTION", "CALL_FUNCTION_KW", "CALL_FUNCTION_EX", "CALL_METHOD", "PRECALL"}
-PYTHON_CALLS = VERSIONED_CALLS | {
-    "CALL_ALLOC_AND_ENTER_INIT", "CALL_EX_PY", "PRECALL_BOUND_METHOD", "PRECALL_PYFUNC"
+PYTHON_CALLS = {
+    "CALL_PY_EXACT_ARGS", "CALL_PY_GENERAL", "CALL_PY_WITH_DEFAULTS", "CALL_BOUND_METHOD_EXACT_ARGS",
+    "CALL_BOUND_METHOD_GENERAL", "CALL_KW_PY", "CALL_KW_BOUND_METHOD", "CALL_ALLOC_AND_ENTER_INIT", "CALL_EX_PY",
+    "PRECALL_BOUND_METHOD", "PRECALL_PYFUNC",
 }  # fmt: skip
 """Calls that are specialised for functions written in Python: they run no C code."""
+
+
+LEAVES, CREATES, ITERATES, CALLS, RAISES = 1, 2, 4, 8, 16
+ROLES = {
+    **dict.fromkeys(("RETURN_VALUE", "RETURN_CONST", "INTERPRETER_EXIT"), LEAVES),
+    **dict.fromkeys(("RAISE_VARARGS", "RERAISE"), LEAVES | RAISES),
+    "RETURN_GENERATOR": CREATES,
+    "FOR_ITER": ITERATES,
+    "SEND": ITERATES,
+    **dict.fromkeys(ALL_CALLS, CALLS),
+}
+"""What the base form of an instruction tells of a frame that is at it, as `Role` in _core/codes.pxd has it: the frame
+leaves (it returns, or raises), makes a generator of itself, runs what it iterates over, or calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +46,6 @@ class Opcodes:
     """The instructions of one version. Numbers that are missing are not in use."""
 
     entries: Mapping[int, Entry]
-    in_call_at_end: bool
-    """Whether a frame in a call says to be at the last unit of its cache (3.11, 3.12), not at the call itself."""
 
     @property
     def caches(self) -> bytes:
@@ -51,9 +54,10 @@ class Opcodes:
         return bytes(units.get(number, 0) for number in range(256))
 
     @property
-    def calls(self) -> bytes:
-        """For each of the 256 numbers, 1 if it is a call whose cache has the version of the function."""
-        return bytes(number in self.entries and self.entries[number][0] in VERSIONED_CALLS for number in range(256))
+    def roles(self) -> bytes:
+        """For each of the 256 numbers, its role in `ROLES`, 0 if it has none."""
+        bases = {number: base for number, (_, base, _) in self.entries.items()}
+        return bytes(ROLES.get(bases.get(number, ""), 0) for number in range(256))
 
     @property
     def native(self) -> bytes:
@@ -62,12 +66,6 @@ class Opcodes:
         found = {number for number, (_, base, _) in self.entries.items() if base in ALL_CALLS}
         python = {number for number, (name, _, _) in self.entries.items() if name in PYTHON_CALLS}
         return bytes(number in found - python for number in range(256))
-
-    @property
-    def call_back(self) -> int:
-        """How many bytes before the place where a frame in such a call says to be the call begins."""
-        units = [units for name, _, units in self.entries.values() if name in VERSIONED_CALLS]
-        return 2 * max(units) if units and self.in_call_at_end else 0
 
     @property
     def names(self) -> dict[int, tuple[str, str]]:
@@ -79,4 +77,4 @@ class Opcodes:
 def opcodes_of(version: tuple[int, int]) -> Opcodes:
     """Return the instructions of a version (major, minor) that there is a layout for."""
     table = import_module(f"{__name__}.v{version[0]}{version[1]}")
-    return Opcodes(table.INSTRUCTIONS, version < (3, 13))
+    return Opcodes(table.INSTRUCTIONS)

@@ -1,0 +1,103 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""The stack of a thread whose frames are objects on the heap, each linked to its caller (to 3.10).
+
+The first word that is read, the thread's frame, is the leaf, always. Which function it is of can be read later: a frame
+that has ended keeps its code until another function gets it. Its link may stay or be cleared, or lead to another frame
+that is not in use. So it is believed if the frame it leads to executes, or if it is the same as when this frame was last
+seen to execute; that one alone is believed for a generator, which has one consumer as long as it lives. Else the callers
+are uncertain.
+Used from compiled code only.
+"""
+
+from libc.stdint cimport uint32_t, uintptr_t
+from libc.stdlib cimport realloc
+
+from tachyscope._core.codes cimport NO_CODE, CodeTable, codes_find
+from tachyscope._core.frames cimport RUNNING, Frame, frame_decode, word_at
+from tachyscope._core.heap cimport HEAP_BEFORE, HeapFrame, heap_get
+from tachyscope._core.layout cimport Layout
+from tachyscope._core.naming cimport path_push
+from tachyscope._core.reader cimport RECONSTRUCTED, TRUNCATED, UNCERTAIN, ThreadReader, Walked, reader_state
+
+
+cdef int _push(ThreadReader *reader, uint32_t count, uint32_t code_id, Frame *frame) noexcept nogil:
+    cdef uint32_t capacity = 2 * count + 64
+    cdef void *grown
+    if count == reader.walked_capacity:
+        grown = realloc(reader.walked, capacity * sizeof(reader.walked[0]))
+        if grown == NULL:
+            return -1
+        reader.walked, reader.walked_capacity = <Walked *>grown, capacity
+    reader.walked[count].code_id, reader.walked[count].instr = code_id, frame.instr
+    return 0
+
+
+cdef bint _look(ThreadReader *reader, Layout *layout, CodeTable *codes, uintptr_t address, HeapFrame **at, Frame *frame,
+                uint32_t *code_id) noexcept nogil:
+    """Decode the frame at an address; false if there is none that was read."""
+    at[0] = heap_get(&reader.heap, address)
+    if at[0] == NULL or at[0].taken == reader.heap.builds:
+        return False
+    at[0].taken = reader.heap.builds
+    frame_decode(layout, at[0].copy + HEAP_BEFORE, address, frame)
+    code_id[0] = codes_find(codes, frame.code)
+    if code_id[0] == NO_CODE and frame.code and not frame.code & 7 and frame.code != reader.window.refused:
+        reader.window.unknown = frame.code
+    return code_id[0] != NO_CODE
+
+
+cdef bint _executes(ThreadReader *reader, Layout *layout, uintptr_t address) noexcept nogil:
+    """Whether there is a frame that executes. (What has to be read first is wanted then.)"""
+    cdef HeapFrame *at = heap_get(&reader.heap, address) if address else NULL
+    cdef Frame frame
+    if at == NULL:
+        return False
+    frame_decode(layout, at.copy + HEAP_BEFORE, address, &frame)
+    return frame.saved == RUNNING
+
+
+cdef uintptr_t _caller(ThreadReader *reader, Layout *layout, HeapFrame *at, Frame *frame) noexcept nogil:
+    """Who called a frame, 0 if nobody did, or that is uncertain."""
+    cdef uintptr_t known = at.driver.address if at.code == frame.code else 0
+    if frame.saved == RUNNING:
+        if frame.previous:
+            at.of_generator = (known and at.of_generator) or word_at(at.copy + HEAP_BEFORE + layout.frame_generator)
+            at.code, at.driver.address = frame.code, frame.previous
+        return frame.previous
+    reader.status |= RECONSTRUCTED
+    if known and (frame.previous == known or at.of_generator):
+        return known
+    if _executes(reader, layout, frame.previous):
+        return frame.previous
+    if _executes(reader, layout, known):
+        return known
+    reader.status |= UNCERTAIN
+    return 0
+
+
+cdef int objects_build(ThreadReader *reader, Layout *layout, CodeTable *codes) noexcept nogil:
+    """Bring `path` up to date with what was read, `status` says how certain it is; -1 if there is no leaf. What is
+    missing is in `heap.wanted`, or `window.unknown`; then more is known after that was read."""
+    cdef uintptr_t address = reader_state(reader, layout, layout.thread_frame)
+    cdef uint32_t count = 0, code_id, i
+    cdef HeapFrame *at
+    cdef Frame frame
+    reader.status, reader.path.depth = 0, 0
+    reader.heap.wanted_count, reader.window.unknown = 0, 0
+    reader.heap.builds += 1
+    while address:
+        if count == reader.max_depth:
+            reader.status |= TRUNCATED
+            break
+        if not _look(reader, layout, codes, address, &at, &frame, &code_id):
+            reader.status |= UNCERTAIN
+            break
+        if _push(reader, count, code_id, &frame) < 0:
+            return -1
+        count += 1
+        address = _caller(reader, layout, at, &frame)
+    if count == 0 and reader.status & UNCERTAIN and not reader.heap.wanted_count and not reader.window.unknown:
+        return -1
+    for i in range(count):
+        path_push(&reader.path, reader.walked[count - 1 - i].code_id, reader.walked[count - 1 - i].instr)
+    return 0

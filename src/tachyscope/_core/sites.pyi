@@ -1,1 +1,0 @@
-"""What call instructions say of the functions that they call. Used from compiled code only."""
