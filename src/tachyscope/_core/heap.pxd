@@ -64,6 +64,7 @@ cdef void heap_take(Heap *heap, char *buffer, size_t got) noexcept nogil
 cdef bint heap_fetch(Heap *heap, Memory *memory) noexcept nogil
 cdef bint heap_chase(Heap *heap, Memory *memory, Layout *layout) noexcept nogil
 cdef HeapFrame *heap_get(Heap *heap, uintptr_t address) noexcept nogil
+cdef bint heap_knows(Heap *heap, uintptr_t address) noexcept nogil
 cdef HeapFrame *heap_later(Heap *heap, uintptr_t address) noexcept nogil
 cdef uintptr_t *heap_place(Heap *heap, uintptr_t code, uint64_t instr) noexcept nogil
 cdef uintptr_t heap_value(HeapFrame *at, Layout *layout, Frame *frame) noexcept nogil

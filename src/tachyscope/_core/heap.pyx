@@ -284,6 +284,12 @@ cdef HeapFrame *heap_get(Heap *heap, uintptr_t address) noexcept nogil:
     return NULL
 
 
+cdef bint heap_knows(Heap *heap, uintptr_t address) noexcept nogil:
+    """Whether there is a copy of a frame at an address from this read."""
+    cdef HeapFrame *frame = _find(heap, address)
+    return frame != NULL and frame.fresh == heap.read
+
+
 cdef HeapFrame *heap_later(Heap *heap, uintptr_t address) noexcept nogil:
     """As `heap_get`, but the copy is another one, which came after all others."""
     return heap_get(heap, address | LATER)

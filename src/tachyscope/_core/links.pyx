@@ -16,11 +16,11 @@ from tachyscope._core.codes cimport CALLS, CODE_NATIVE, ITERATES, NO_CODE, CodeT
 from tachyscope._core.frames cimport (
     GENERATOR_OWNER, STACK_TOP_INDEX, Frame, frame_decode, frame_is_entry,
 )
-from tachyscope._core.heap cimport HEAP_BEFORE, HeapFrame, heap_get, heap_later, heap_place, heap_value
+from tachyscope._core.heap cimport HEAP_BEFORE, HeapFrame, heap_get, heap_knows, heap_later, heap_place, heap_value
 from tachyscope._core.layout cimport Layout
 from tachyscope._core.naming cimport path_push
 from tachyscope._core.reader cimport BETWEEN, CHAIN_MAX, RECONSTRUCTED, UNCERTAIN, Driven, ThreadReader
-from tachyscope._core.window cimport RUNS, WAITS, Slot, state_of, window_holds, window_value
+from tachyscope._core.window cimport RUNS, WAITS, Slot, state_of, window_holds, window_value, window_word
 
 
 cdef enum Arrival:          # where links lead to
@@ -159,7 +159,8 @@ cdef int _follow(ThreadReader *reader, Layout *layout, CodeTable *codes, uintptr
             break
         else:
             driver = _driver(codes, last)
-            link, last.by_c, expected = driver.address, driver.by_c, driver.code
+            link, last.by_c = driver.address, driver.by_c
+            expected = driver.code if driver != &last.at.driver else 0
             reader.status |= RECONSTRUCTED
             if driver.code == target_code:
                 link = target
@@ -282,16 +283,36 @@ cdef bint _is_driven(ThreadReader *reader, CodeTable *codes, Leaf *leaf, int arr
     return True
 
 
+cdef bint _on_its_stack(ThreadReader *reader, Layout *layout, CodeTable *codes, Leaf *leaf, Driven *found) noexcept nogil:
+    """The innermost generator among the values of a function that does not say how many of them are in use."""
+    cdef Slot *slot = &reader.window.slots[reader.window.top]
+    cdef uintptr_t first = slot.address + layout.frame_locals + 8 * codes.codes[slot.code_id].locals
+    cdef uintptr_t at = slot.address + slot.size - 8, value
+    if leaf.address != slot.address:
+        return False
+    while at >= first:
+        value = window_word(&reader.window, reader.buffer, reader.window.top, at) + layout.generator_frame
+        if heap_knows(&reader.heap, value) and _generator(reader, layout, codes, value, found) in (ALIVE, ENDED) and (
+                found.code_id != NO_CODE):
+            return True
+        at -= 8
+    return False
+
+
 cdef void _recall(ThreadReader *reader, Layout *layout, CodeTable *codes, Leaf *leaf) noexcept nogil:
-    """3.11 runs every generator by C code, and a frame that runs says exactly which instruction it is at. So one at
-    FOR_ITER or SEND waits for the generator that this place ran the last time, if it ran one."""
-    cdef uint32_t code_id
-    if layout.frame_is_entry < 0 or leaf.state != RUNS or not leaf.role & ITERATES:
+    """The generator that runs is not to be found: it is one of the function that this place ran the last time, if it ran
+    one. 3.11 runs every generator by C code, and a frame that runs says exactly which instruction it is at; so one at
+    FOR_ITER or SEND waits for a generator."""
+    cdef uintptr_t ran = heap_place(&reader.heap, leaf.code, leaf.instr)[0]
+    cdef bint iterates = layout.frame_is_entry >= 0 and leaf.state == RUNS and leaf.role & ITERATES
+    cdef Driven generator
+    if ran == 0 or not (iterates or (reader.current and leaf.role & CALLS)):
         return
-    code_id = codes_find(codes, heap_place(&reader.heap, leaf.code, leaf.instr)[0])
-    if code_id != NO_CODE:
+    if not iterates or not _on_its_stack(reader, layout, codes, leaf, &generator):
+        generator.code_id = codes_find(codes, ran)
+    if generator.code_id != NO_CODE:
         reader.status |= RECONSTRUCTED
-        path_push(&reader.path, code_id, <int64_t>codes.codes[code_id].bytecode)
+        path_push(&reader.path, generator.code_id, <int64_t>codes.codes[generator.code_id].bytecode)
 
 
 cdef void _driven(ThreadReader *reader, Layout *layout, CodeTable *codes, Leaf *leaf) noexcept nogil:
@@ -300,15 +321,20 @@ cdef void _driven(ThreadReader *reader, Layout *layout, CodeTable *codes, Leaf *
     cdef uint8_t before = reader.status
     cdef int arrival
     at = heap_get(&reader.heap, reader.current) if reader.current else NULL
-    if at == NULL or at.taken == reader.heap.builds:
-        if reader.heap.wanted_count == 0:
-            _recall(reader, layout, codes, leaf)
+    if at == NULL and reader.heap.wanted_count:
+        return
+    if at != NULL and at.taken == reader.heap.builds:
+        reader.current = 0  # it is in the path already
+    if at == NULL or reader.current == 0:
+        _recall(reader, layout, codes, leaf)
         return
     arrival = _follow(reader, layout, codes, reader.current, leaf.address, leaf.code, 0)
     if reader.chain_count and _is_driven(reader, codes, leaf, arrival):
         _push_chain(reader)
     elif arrival != MISSING:
         reader.status = before
+        if reader.chain_count:
+            reader.current = 0  # it runs elsewhere
         _recall(reader, layout, codes, leaf)
 
 

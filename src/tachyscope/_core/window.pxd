@@ -59,5 +59,6 @@ cdef int window_scan(Window *window, Layout *layout, CodeTable *codes, char *buf
 cdef void window_underive(Window *window) noexcept nogil
 cdef bint window_widen(Window *window) noexcept nogil
 cdef void window_settle(Window *window) noexcept nogil
+cdef uintptr_t window_word(Window *window, char *buffer, uint32_t slot, uintptr_t at) noexcept nogil
 cdef uintptr_t window_value(Window *window, Layout *layout, char *buffer, uint32_t slot) noexcept nogil
 cdef uint8_t state_of(Layout *layout, Code *code, Frame *frame, uint8_t *role) noexcept nogil

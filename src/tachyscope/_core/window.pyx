@@ -278,14 +278,18 @@ cdef void window_settle(Window *window) noexcept nogil:
     window.peak = 0
 
 
+cdef uintptr_t window_word(Window *window, char *buffer, uint32_t place, uintptr_t at) noexcept nogil:
+    """The word at an address in a frame, as it was copied; 0 if it was not read."""
+    cdef Chunk *chunk = &window.chunks[window.slots[place].chunk]
+    if place < window.base or at < chunk.lo or at > chunk.hi - 8:
+        return 0
+    return word_at(buffer + chunk.offset + (at - chunk.lo))
+
+
 cdef uintptr_t window_value(Window *window, Layout *layout, char *buffer, uint32_t place) noexcept nogil:
     """What a frame that is at FOR_ITER or SEND iterates over, as its copy has it; 0 if it was not read."""
     cdef Slot *slot = &window.slots[place]
-    cdef Chunk *chunk = &window.chunks[slot.chunk]
-    cdef uintptr_t at
-    if place < window.base or not layout.frame_iterator <= slot.frame.saved < BYTECODE_MAX:
+    if not layout.frame_iterator <= slot.frame.saved < BYTECODE_MAX:
         return 0
-    at = slot.address + layout.frame_locals + 8 * <uintptr_t>(slot.frame.saved - layout.frame_iterator)
-    if at < chunk.lo or at > chunk.hi - 8:
-        return 0
-    return word_at(buffer + chunk.offset + (at - chunk.lo)) & ~<uintptr_t>layout.frame_code_tag
+    return window_word(window, buffer, place, slot.address + layout.frame_locals + 8 * <uintptr_t>(
+        slot.frame.saved - layout.frame_iterator)) & ~<uintptr_t>layout.frame_code_tag
