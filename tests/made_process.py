@@ -163,6 +163,14 @@ class Made:
         self._write(address + layout.generator_state, struct.pack("<b", state))
         return address
 
+    def end(self, generator: int) -> None:
+        """Let a generator have ended: from 3.14 on its frame has lost its code, but not its instruction."""
+        layout = self.interpreter.layout
+        self._write(generator + layout.generator_state, struct.pack("<b", layout.generator_executing + 1))
+        self._word(generator + layout.generator_frame + layout.frame_previous, 0)
+        if not self.interpreter.indexed:
+            self._word(generator + layout.generator_frame + layout.frame_code, 0)
+
     def run(self, generator: int) -> None:
         """Let the thread state say that a generator executes."""
         layout = self.interpreter.layout

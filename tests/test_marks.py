@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from made_process import RUNS, Function, Interpreter, Made, ask
+from made_process import HEAP, RUNS, Function, Interpreter, Made, ask
 from support import INTERPRETERS
 
 CALLS = ("CALL", "CALL_FUNCTION", "PRECALL")
@@ -31,10 +31,11 @@ def in_call(made: Made, function: Function) -> int:
     return place if made.interpreter.version >= (3, 13) else function.behind("CALL") - 2
 
 
-def put_caller(made: Made, runs: bool = False) -> Function:
-    """Put the outermost frame, in a call of another function, or running C code."""
+def put_caller(made: Made, runs: bool = False, previous: int | None = None) -> Function:
+    """Put a frame in a call of another function, or running C code: the outermost one if nothing else is said."""
     caller = made["caller"]
-    made.push(caller, in_call(made, caller), RUNS if runs else caller.locals + 1, previous=made.entry(0))
+    link = made.entry(0) if previous is None else previous
+    made.push(caller, in_call(made, caller), RUNS if runs else caller.locals + 1, previous=link)
     return caller
 
 
@@ -126,7 +127,8 @@ def test_remains_above_the_leaf_do_not_count(made: Made) -> None:
     assert made.stack() == ["caller"]
 
 
-def test_a_generator_on_the_stack_of_its_consumer_runs(made: Made) -> None:
+def put_consumed(made: Made) -> int:
+    """A frame is at FOR_ITER with a generator on its stack; returns that."""
     if made.interpreter.version < (3, 12):
         pytest.skip("C code runs its generators")
     caller = made["caller"]
@@ -139,12 +141,22 @@ def test_a_generator_on_the_stack_of_its_consumer_runs(made: Made) -> None:
     runs = RUNS if made.interpreter.indexed else generator.locals + 1
     value = made.generator(generator.at("YIELD_VALUE"), runs, made.last)
     made.frame(made.last, caller, place, saved, made.entry(0), value)
+    return value
+
+
+def test_a_generator_on_the_stack_of_its_consumer_runs(made: Made) -> None:
+    put_consumed(made)
     assert made.stack() == ["caller", "generator"]
 
 
-def put_driven(made: Made, linked: bool) -> None:
+def test_a_generator_that_is_torn_down_is_its_consumers_time(made: Made) -> None:
+    made.end(put_consumed(made))
+    assert made.stack() == ["caller"]
+
+
+def put_driven(made: Made, linked: bool, previous: int | None = None) -> None:
     """C code, called by a frame that runs, runs a generator, or did until just now."""
-    put_caller(made, runs=made.interpreter.indexed)
+    put_caller(made, made.interpreter.indexed, previous)
     generator = made["generator"]
     runs = RUNS if made.interpreter.indexed else generator.locals + 1
     link = made.entry(made.last, 1) if linked else 0
@@ -160,4 +172,13 @@ def test_a_generator_that_c_code_runs_is_the_leaf(made: Made) -> None:
 
 def test_a_generator_without_a_link_has_uncertain_callers(made: Made) -> None:
     put_driven(made, linked=False)
+    assert made.stack() == ["<uncertain>", "generator"]
+
+
+def test_a_generator_that_has_ended_since_c_code_ran_it_is_the_leaf(made: Made) -> None:
+    """Its function is known from another frame here; the lost link is no proof of who ran it."""
+    function = made["generator"]
+    made.push(function, function.at("YIELD_VALUE"), function.locals + 1, previous=made.entry(0, 2))
+    put_driven(made, linked=False, previous=made.last)
+    made.end(HEAP)
     assert made.stack() == ["<uncertain>", "generator"]

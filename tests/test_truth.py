@@ -20,7 +20,7 @@ from tachyscope.priority import Priority
 
 ONE_MICROSECOND_LOOPS = 40
 FAILED, TORN = 0.005, 0.0015  # what may fail, and be mixed of two moments, at most
-TORN_OBJECTS = 0.03  # the same inside a recursion to 3.10, where frames are objects that change places
+TORN_OBJECTS = 0.06  # the same inside a recursion to 3.10, where frames are objects that change places
 UNCERTAIN = "<uncertain>"
 SIGMAS = 3.29  # of a 99.9 % interval
 MACHINE = 0.004  # what else moves a share: the time between the program's clock and its blocks, and time not measured

@@ -201,5 +201,5 @@ def test_stopped_at_random_moments(python: Path, stops: int) -> None:
             differ += fresh != twin or other != twin
             differ_while_running += running and (fresh != twin or other != twin)
             resume(target.pid)
-    assert differ <= stops * 0.05
+    assert differ <= stops * 0.1
     assert differ_while_running <= stops * 0.02  # a generator that was left a moment ago

@@ -164,8 +164,8 @@ cdef void _choose(Heap *heap) noexcept nogil:
 
 
 cdef void _arrange(Heap *heap) noexcept nogil:
-    """Put frames that lie close together into one range. Objects are read in the order of how long they live: those first
-    that are in few stacks."""
+    """Put frames that lie close together into one range. Objects are read in the order of how long they live: those
+    first that are in few stacks."""
     cdef uintptr_t lo, hi
     cdef uint32_t i
     cdef Range *last = NULL

@@ -47,7 +47,8 @@ cdef struct Leaf:
     uintptr_t iterates      # the object that it is at FOR_ITER or SEND for, 0: none
 
 
-cdef int _generator(ThreadReader *reader, Layout *layout, CodeTable *codes, uintptr_t address, Driven *found) noexcept nogil:
+cdef int _generator(ThreadReader *reader, Layout *layout, CodeTable *codes, uintptr_t address,
+                    Driven *found) noexcept nogil:
     """What lies where a generator's frame should."""
     cdef uint8_t state
     cdef bint ended
@@ -67,7 +68,7 @@ cdef int _generator(ThreadReader *reader, Layout *layout, CodeTable *codes, uint
             -2 <= found.frame.instr - <int64_t>found.frame.code - layout.code_instructions < BYTECODE_MAX):
         if not ended:
             return NOTHING
-        found.code_id = codes_holding(codes, found.frame.instr)  # from 3.14 on it loses its code, but not its instruction
+        found.code_id = codes_holding(codes, found.frame.instr)  # from 3.14 on the instruction is all it keeps
         found.frame.code = codes.codes[found.code_id].address if found.code_id != NO_CODE else 0
         return ENDED
     reader.window.unknown = found.frame.code
@@ -80,7 +81,7 @@ cdef inline bint _executes(Layout *layout, Driven *generator) noexcept nogil:
 
 
 cdef uintptr_t _held(ThreadReader *reader, Layout *layout, uint32_t place) noexcept nogil:
-    """The frame of the generator that a frame on the data stack is at FOR_ITER or SEND for, by its own copy; 0: none."""
+    """The frame of the generator that a frame on the data stack is at FOR_ITER or SEND for, by its own copy; or 0."""
     cdef Slot *slot = &reader.window.slots[place]
     cdef uintptr_t value
     if slot.state != WAITS or not slot.role & ITERATES:
@@ -98,7 +99,7 @@ cdef inline void _learn(CodeTable *codes, Driven *generator, uintptr_t consumer,
 
 
 cdef inline Driver *_driver(CodeTable *codes, Driven *generator) noexcept nogil:
-    """Who ran a generator the last time; else who ran another one of the same function. Without an address: it is not known."""
+    """Who ran a generator the last time; else who ran another one of the same function. No address: it is not known."""
     if generator.at.code == generator.frame.code and generator.at.driver.address:
         return &generator.at.driver
     return &codes.codes[generator.code_id].driver
@@ -190,18 +191,33 @@ cdef void _push_chain(ThreadReader *reader) noexcept nogil:
         generator.at.taken = reader.heap.builds
 
 
+cdef bint _is_left(ThreadReader *reader, uintptr_t address) noexcept nogil:
+    """Whether a generator that executes is none of those that are in the path already."""
+    cdef HeapFrame *at = heap_get(&reader.heap, address) if address else NULL
+    return address != 0 and (at == NULL or at.taken != reader.heap.builds)
+
+
 cdef bint _between(ThreadReader *reader, Layout *layout, CodeTable *codes, uint32_t place) noexcept nogil:
-    """Add to the path what lies between a slot and the one below it; false if the copy alone says what that is."""
+    """Add to the path what lies between a slot and the one below it; false if the copy alone says what that is. Where
+    the link is gone, the slot has been left since, and the innermost generator that executes is what called it."""
     cdef Slot *slot = &reader.window.slots[place]
     cdef Slot *below = slot - 1
     cdef bint by_c = slot.frame.previous == slot.on_c_stack or slot.frame.is_entry
     cdef bint followed = slot.frame.previous != below.address and not (by_c and not reader.generating)
+    cdef bint left
+    cdef int arrival
     if followed:
-        if _follow(reader, layout, codes, slot.frame.previous, below.address, below.frame.code,
-                   _held(reader, layout, place - 1)) == ARRIVED:
+        arrival = _follow(reader, layout, codes, slot.frame.previous, below.address, below.frame.code,
+                          _held(reader, layout, place - 1))
+        left = arrival == LOST and reader.chain_count == 0 and _is_left(reader, reader.executes)
+        if left:
+            reader.status |= RECONSTRUCTED
+            arrival = _follow(reader, layout, codes, reader.executes, below.address, below.frame.code,
+                              _held(reader, layout, place - 1))
+        if arrival == ARRIVED:
             _push_chain(reader)
             by_c = reader.chain_by_c or slot.frame.is_entry
-        elif not by_c or reader.chain_count:
+        elif not by_c or reader.chain_count or left:
             reader.status |= UNCERTAIN
     if by_c and reader.native:
         path_push(&reader.path, CODE_NATIVE, 0)
@@ -241,7 +257,8 @@ cdef bint _is_torn_down(ThreadReader *reader, Layout *layout, Driven *generator,
 cdef bint _ended(ThreadReader *reader, Layout *layout, CodeTable *codes, Driven *generator, Leaf *leaf) noexcept nogil:
     """What a frame iterates over has ended by the time that it was read: it ran, unless that frame is tearing it down.
     False if so, or if it cannot be told of which function it is."""
-    if leaf.address == reader.window.slots[reader.window.top].address and _is_torn_down(reader, layout, generator, leaf):
+    cdef bint on_stack = leaf.address == reader.window.slots[reader.window.top].address
+    if on_stack and _is_torn_down(reader, layout, generator, leaf):
         return False
     return generator.code_id != NO_CODE or _remember(
         reader, codes, generator, heap_place(&reader.heap, leaf.code, leaf.instr)[0])
@@ -283,7 +300,8 @@ cdef bint _is_driven(ThreadReader *reader, CodeTable *codes, Leaf *leaf, int arr
     return True
 
 
-cdef bint _on_its_stack(ThreadReader *reader, Layout *layout, CodeTable *codes, Leaf *leaf, Driven *found) noexcept nogil:
+cdef bint _on_its_stack(ThreadReader *reader, Layout *layout, CodeTable *codes, Leaf *leaf,
+                        Driven *found) noexcept nogil:
     """The innermost generator among the values of a function that does not say how many of them are in use."""
     cdef Slot *slot = &reader.window.slots[reader.window.top]
     cdef uintptr_t first = slot.address + layout.frame_locals + 8 * codes.codes[slot.code_id].locals
@@ -300,8 +318,8 @@ cdef bint _on_its_stack(ThreadReader *reader, Layout *layout, CodeTable *codes, 
 
 
 cdef void _recall(ThreadReader *reader, Layout *layout, CodeTable *codes, Leaf *leaf) noexcept nogil:
-    """The generator that runs is not to be found: it is one of the function that this place ran the last time, if it ran
-    one. 3.11 runs every generator by C code, and a frame that runs says exactly which instruction it is at; so one at
+    """The generator that runs is not to be found: it is one of the function that this place ran the last time, if it
+    ran one. 3.11 runs every generator by C code, and a frame that runs says exactly which instruction it is at; so one at
     FOR_ITER or SEND waits for a generator."""
     cdef uintptr_t ran = heap_place(&reader.heap, leaf.code, leaf.instr)[0]
     cdef bint iterates = layout.frame_is_entry >= 0 and leaf.state == RUNS and leaf.role & ITERATES

@@ -1,11 +1,11 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """The stack of a thread whose frames are objects on the heap, each linked to its caller (to 3.10).
 
-The first word that is read, the thread's frame, is the leaf, always. Which function it is of can be read later: a frame
-that has ended keeps its code until another function gets it. Its link may stay or be cleared, or lead to another frame
-that is not in use. So it is believed if the frame it leads to executes, or if it is the same as when this frame was last
-seen to execute; that one alone is believed for a generator, which has one consumer as long as it lives. Else the callers
-are uncertain.
+The first word that is read, the thread's frame, is the leaf, always. Which function it is of can be read later: a
+frame that has ended keeps its code until another function gets it. Its link may stay or be cleared, or lead to
+another frame that is not in use. So it is believed if the frame it leads to executes, or if it is the same as when
+this frame was last seen to execute; that one alone is believed for a generator, which has one consumer as long as it
+lives. Else the callers are uncertain.
 Used from compiled code only.
 """
 

@@ -64,7 +64,8 @@ cdef struct ThreadReader:
     uint8_t status                  # of the last sample
     # what `links` works with
     uint8_t generating, generated   # a generator executes, by the thread state; did the last time
-    uintptr_t current               # the frame that the thread state calls current, or the generator that it says executes
+    uintptr_t current               # the frame that the thread state calls current, or else `executes`; 0: no generator's
+    uintptr_t executes              # the innermost generator that does, by the thread's exception stack; 0: none
     uint32_t plain                  # slots, from the outermost, whose path depends on the copy alone
     Driven chain[CHAIN_MAX]
     uint32_t chain_count

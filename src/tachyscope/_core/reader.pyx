@@ -148,7 +148,7 @@ cdef uintptr_t reader_state(ThreadReader *reader, Layout *layout, int field) noe
 # ---- the chunks of the data stack ---------------------------------------------------------------------------------
 
 cdef int _learn_chunks(ThreadReader *reader, Engine *engine) noexcept nogil:
-    """Follow the list of chunks from the innermost one; -1 if it cannot be read. A thread that has run nothing has none."""
+    """Follow the list of chunks from the innermost one; -1 if it cannot be read. A thread that ran nothing has none."""
     cdef Layout *layout = &engine.layout
     cdef uintptr_t chunks[CHUNKS_MAX]
     cdef char header[HEADER]
@@ -168,7 +168,7 @@ cdef int _learn_chunks(ThreadReader *reader, Engine *engine) noexcept nogil:
         if memory_read(&engine.memory, chunks[count], header, HEADER) != HEADER:
             return -1
         size = word_at(header + layout.chunk_size)
-        start = chunks[count] + layout.chunk_data + (0 if reader.window.chunk_count else 8)  # the outermost keeps a word
+        start = chunks[count] + layout.chunk_data + (0 if reader.window.chunk_count else 8)  # the first keeps a word
         used = word_at(header + CHUNK_TOP) if count else 0
         if not HEADER < size < CHUNK_BYTES_MAX or used > size / 8:
             return -1
@@ -210,21 +210,22 @@ cdef int _scan(ThreadReader *reader, Engine *engine) noexcept nogil:
 
 
 cdef void _see_thread(ThreadReader *reader, Layout *layout) noexcept nogil:
-    """What the thread state says of generators: which one is current. While that calls a function that the copy does not
-    show yet, or comes from C code, it is still the innermost one that executes."""
-    cdef uintptr_t item = reader_state(reader, layout, layout.thread_exc_info), frame = 0, executes = 0
+    """What the thread state says of generators: which one is current. While that calls a function that the copy does
+    not show yet, or comes from C code, it is still the innermost one that executes."""
+    cdef uintptr_t item = reader_state(reader, layout, layout.thread_exc_info), frame = 0
     cdef Slot *top = &reader.window.slots[reader.window.top] if reader.window.top >= 0 else NULL
+    reader.executes = 0
     if item != 0 and item != reader.address + layout.thread_exc_state:
-        executes = item - layout.generator_exc_state + layout.generator_frame
+        reader.executes = item - layout.generator_exc_state + layout.generator_frame
     if layout.thread_frame >= 0:
         frame = reader_state(reader, layout, layout.thread_frame)
     if layout.thread_frame < 0 or top == NULL:
-        reader.current = executes
+        reader.current = reader.executes
     elif window_holds(&reader.window, frame):
-        reader.current = executes if frame > top.address else 0
+        reader.current = reader.executes if frame > top.address else 0
     else:
-        reader.current = executes if frame <= top.on_c_stack and top.on_c_stack - frame < C_NEAR else frame
-    reader.generating = executes != 0 or reader.current != 0
+        reader.current = reader.executes if frame <= top.on_c_stack and top.on_c_stack - frame < C_NEAR else frame
+    reader.generating = reader.executes != 0 or reader.current != 0
 
 
 cdef int _link(ThreadReader *reader, Engine *engine) noexcept nogil:
@@ -264,7 +265,7 @@ cdef void _mark_uncertain(ThreadReader *reader) noexcept nogil:
 
 
 cdef int _name(ThreadReader *reader, Engine *engine, uint32_t *node) noexcept nogil:
-    """From the path to a node; -1 if an address turned out to hold another code object: then all is to be derived anew."""
+    """From the path to a node; -1 if an address turned out to hold another code object: then derive all anew."""
     cdef int outcome
     node[0] = 0
     reader.path.doubted = reader.window.doubted if engine.layout.frame_owner >= 0 else <uint32_t>NO_CODE

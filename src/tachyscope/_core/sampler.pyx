@@ -305,7 +305,8 @@ cdef class Sampler:
 
     def run(self, uint64_t until_ns):
         """Sample until `until_ns` (CLOCK_MONOTONIC, as `time.monotonic_ns`) and say why it ended: one of SLICE_OVER,
-        INTERRUPTED, TARGET_GONE, TARGET_DENIED, TARGET_FAULTS, THREADS_NEW, TARGET_UNSTOPPABLE. The ticks go on where the last call left them."""
+        INTERRUPTED, TARGET_GONE, TARGET_DENIED, TARGET_FAULTS, THREADS_NEW, TARGET_UNSTOPPABLE. The ticks go on where
+        the last call left them."""
         cdef int result
         cdef int slack
         with nogil:
@@ -366,7 +367,8 @@ cdef class Sampler:
 
     def watch_thread(self, uintptr_t address, int stat_fd, int tid=0):
         """Kernel thread `tid` is that of a thread state. Ask the kernel about it now and then through `stat_fd`, an
-        open /proc/PID/task/TID/stat or -1, which belongs to the sampler from now on. False, and nothing is taken, if there is no such thread any more."""
+        open /proc/PID/task/TID/stat or -1, which belongs to the sampler from now on. False, and nothing is taken, if there
+        is no such thread any more."""
         cdef Member *member
         cdef uint32_t i
         for i in range(self._group.count):

@@ -285,8 +285,8 @@ cdef int _round(Group *group, Engine *engine, bint first) noexcept nogil:
 
 
 cdef void group_warm(Group *group, Engine *engine) noexcept nogil:
-    """Read a word that tells nothing, so that the next read is quick: after a sleep the kernel's code and the target's page
-    tables have left the caches, and the longer it takes from the first byte to the last, the less they are of one
+    """Read a word that tells nothing, so that the next read is quick: after a sleep the kernel's code and the target's
+    page tables have left the caches, and the longer it takes from the first byte to the last, the less they are of one
     moment."""
     cdef uintptr_t word
     if group.count and group.members[0].thread != NULL:

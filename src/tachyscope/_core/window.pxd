@@ -43,7 +43,7 @@ cdef struct Window:
     uint32_t known, capacity    # slots that hold what was found last
     uint32_t base               # the first slot that is read
     uint32_t anchor             # ... mostly: see `window_settle`
-    uint32_t kept               # slots, from the outermost one, that are as they were when a stack was last built of them
+    uint32_t kept               # slots, from the outermost, that are as they were when a stack was last built of them
     int32_t top                 # the innermost frame of the copy; -1: there is none
     uint32_t doubted            # the code for which a frame was found to be none, or no more than remains; or NO_CODE
     uintptr_t unknown, refused  # code that is to be copied; code that turned out to be none

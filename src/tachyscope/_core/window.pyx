@@ -135,7 +135,7 @@ cdef int _reserve(Window *window, uint32_t count) noexcept nogil:
 
 
 cdef uint32_t _judge(Window *window, uint32_t place, bint *live) noexcept nogil:
-    """Whether the slot is, or may be, part of the stack; returns where it is then. The frames in between are remains."""
+    """Whether the slot is, or may be, part of the stack; returns where it is then. Frames in between are remains."""
     cdef Slot *slot = &window.slots[place]
     cdef Slot *below = &window.slots[place - 1] if place else NULL
     cdef bint linked = _is_linked(window, place), beside = False
