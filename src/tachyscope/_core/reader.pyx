@@ -153,13 +153,17 @@ cdef int _learn_chunks(ThreadReader *reader, Engine *engine) noexcept nogil:
     cdef uintptr_t chunks[CHUNKS_MAX]
     cdef char header[HEADER]
     cdef uintptr_t chunk = 0, start, size, used
-    cdef uint32_t count = 0
+    cdef uint32_t count = 0, mark = 0
     window_forget(&reader.window)
     reader.plain = 0
     if memory_read(&engine.memory, reader.address + layout.thread_chunk, &chunk, 8) != 8:
         return -1
     while chunk and count < CHUNKS_MAX:
         chunks[count] = chunk
+        if count > mark and chunk == chunks[mark]:
+            return -1  # they go round in a circle
+        if count == 2 * mark + 1:
+            mark = count
         count += 1
         if memory_read(&engine.memory, chunk + layout.chunk_previous, &chunk, 8) != 8:
             return -1
