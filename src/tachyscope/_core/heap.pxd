@@ -62,7 +62,7 @@ cdef void heap_clear(Heap *heap) noexcept nogil
 cdef void heap_expect(Heap *heap) noexcept nogil
 cdef void heap_take(Heap *heap, char *buffer, size_t got) noexcept nogil
 cdef bint heap_fetch(Heap *heap, Memory *memory) noexcept nogil
-cdef bint heap_chase(Heap *heap, Memory *memory, Layout *layout) noexcept nogil
+cdef bint heap_chase(Heap *heap, Memory *memory, Layout *layout, uint32_t most) noexcept nogil
 cdef HeapFrame *heap_get(Heap *heap, uintptr_t address) noexcept nogil
 cdef bint heap_knows(Heap *heap, uintptr_t address) noexcept nogil
 cdef HeapFrame *heap_later(Heap *heap, uintptr_t address) noexcept nogil

@@ -244,13 +244,13 @@ cdef bint heap_fetch(Heap *heap, Memory *memory) noexcept nogil:
     return any
 
 
-cdef bint heap_chase(Heap *heap, Memory *memory, Layout *layout) noexcept nogil:
-    """Read the first object that is wanted, and those that its links lead to, as far as they are not known. False if it
-    cannot be read."""
+cdef bint heap_chase(Heap *heap, Memory *memory, Layout *layout, uint32_t most) noexcept nogil:
+    """Read the first object that is wanted, and those that its links lead to, as far as they are not known, and `most`
+    at most. False if it cannot be read."""
     cdef uintptr_t address = heap.wanted[0]
     cdef uint32_t steps
     cdef HeapFrame *frame
-    for steps in range(<uint32_t>CAPACITY_MAX):
+    for steps in range(most):
         frame = _find(heap, address)
         if frame != NULL and frame.fresh == heap.read:
             break

@@ -252,7 +252,7 @@ cdef int _link(ThreadReader *reader, Engine *engine) noexcept nogil:
         if engine.layout.frame_owner >= 0:
             come = heap_fetch(&reader.heap, &engine.memory)
         else:
-            come = heap_chase(&reader.heap, &engine.memory, &engine.layout)
+            come = heap_chase(&reader.heap, &engine.memory, &engine.layout, min(reader.max_depth, <uint32_t>CODES_MAX))
         if not come:
             return SAMPLED
         engine.counters.late += 1
