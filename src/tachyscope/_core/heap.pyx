@@ -50,27 +50,28 @@ cdef inline uint32_t _slot(Heap *heap, uintptr_t address) noexcept nogil:
     return <uint32_t>(((address >> 3) * <uint64_t>0x9E3779B97F4A7C15) >> 32) & (2 * heap.capacity - 1)
 
 
+cdef inline uint32_t _probe(Heap *heap, uintptr_t address) noexcept nogil:
+    """Where in `slots` an address is, or has to go: that slot is EMPTY then."""
+    cdef uint32_t slot = _slot(heap, address)
+    while heap.slots[slot] != EMPTY and heap.frames[heap.slots[slot]].address != address:
+        slot = (slot + 1) & (2 * heap.capacity - 1)
+    return slot
+
+
 cdef HeapFrame *_find(Heap *heap, uintptr_t address) noexcept nogil:
     cdef uint32_t slot
     if heap.count == 0:
         return NULL
-    slot = _slot(heap, address)
-    while heap.slots[slot] != EMPTY:
-        if heap.frames[heap.slots[slot]].address == address:
-            return &heap.frames[heap.slots[slot]]
-        slot = (slot + 1) & (2 * heap.capacity - 1)
-    return NULL
+    slot = _probe(heap, address)
+    return &heap.frames[heap.slots[slot]] if heap.slots[slot] != EMPTY else NULL
 
 
 cdef void _index(Heap *heap) noexcept nogil:
     """Fill `slots` anew."""
-    cdef uint32_t i, slot
+    cdef uint32_t i
     memset(heap.slots, 0xFF, 2 * heap.capacity * sizeof(uint32_t))
     for i in range(heap.count):
-        slot = _slot(heap, heap.frames[i].address)
-        while heap.slots[slot] != EMPTY:
-            slot = (slot + 1) & (2 * heap.capacity - 1)
-        heap.slots[slot] = i
+        heap.slots[_probe(heap, heap.frames[i].address)] = i
 
 
 cdef int _grow(Heap *heap) noexcept nogil:
@@ -98,19 +99,20 @@ cdef int _grow(Heap *heap) noexcept nogil:
 cdef HeapFrame *_add(Heap *heap, uintptr_t address) noexcept nogil:
     """Remember a frame; NULL if there is no memory for it."""
     cdef HeapFrame *frame
-    cdef uint32_t slot
     if heap.count == heap.capacity and _grow(heap) < 0:
         return NULL
     frame = &heap.frames[heap.count]
     memset(frame, 0, sizeof(HeapFrame))
     frame.address, frame.score = address, FIRST_SCORE
-    slot = _slot(heap, address)
-    while heap.slots[slot] != EMPTY:
-        slot = (slot + 1) & (2 * heap.capacity - 1)
-    heap.slots[slot] = heap.count
+    heap.slots[_probe(heap, address)] = heap.count
     heap.count += 1
     heap.stale = True
     return frame
+
+
+cdef inline bint _may_be_one(uintptr_t address) noexcept nogil:
+    """Whether a frame can be at an address."""
+    return address & 7 == 0 and FIRST_ADDRESS <= address < USER_SPACE
 
 
 cdef inline uintptr_t _end_of(Heap *heap, uintptr_t address) noexcept nogil:
@@ -197,20 +199,22 @@ cdef void heap_expect(Heap *heap) noexcept nogil:
 cdef void heap_take(Heap *heap, char *buffer, size_t got) noexcept nogil:
     """Take the copies of what was expected out of the buffer, of which `got` bytes were read."""
     cdef uint32_t i, k
+    cdef bint came
     cdef Range *its
     cdef HeapFrame *frame
     for i in range(heap.range_count):
         its = &heap.ranges[i]
+        came = its.offset + (its.hi - its.lo) <= got
         for k in range(its.first, its.end):
             frame = &heap.frames[heap.expected[k].place]
-            if its.offset + (its.hi - its.lo) > got:
-                frame.score = 0  # not mapped any more
-                heap.stale = True
-                continue
-            frame.size = <uint32_t>(_end_of(heap, frame.address) - frame.address + HEAP_BEFORE)
-            memcpy(frame.copy, buffer + its.offset + (frame.address - HEAP_BEFORE - its.lo), frame.size)
-            frame.fresh = heap.read
-        if heap.stale:
+            if came:
+                frame.size = <uint32_t>(_end_of(heap, frame.address) - frame.address + HEAP_BEFORE)
+                memcpy(frame.copy, buffer + its.offset + (frame.address - HEAP_BEFORE - its.lo), frame.size)
+                frame.fresh = heap.read
+            else:
+                frame.score = 0
+        if not came:
+            heap.stale = True  # this range is not mapped any more; of those behind it nothing came either
             return
 
 
@@ -218,14 +222,16 @@ cdef bint heap_fetch(Heap *heap, Memory *memory) noexcept nogil:
     """Read what is wanted, in one call; one by one if not all of it is there. False if nothing is."""
     cdef iovec remote[WANTED_MAX]
     cdef char buffer[WANTED_MAX * HEAP_BYTES]
+    cdef uintptr_t address
     cdef uint32_t i
     cdef size_t total = 0, size
     cdef HeapFrame *frame
     cdef ssize_t got
     cdef bint any = False
     for i in range(heap.wanted_count):
-        remote[i].iov_base = <void *>((heap.wanted[i] & ~<uintptr_t>LATER) - HEAP_BEFORE)
-        remote[i].iov_len = _end_of(heap, heap.wanted[i] & ~<uintptr_t>LATER) - <uintptr_t>remote[i].iov_base
+        address = heap.wanted[i] & ~<uintptr_t>LATER
+        remote[i].iov_base = <void *>(address - HEAP_BEFORE)
+        remote[i].iov_len = _end_of(heap, address) - address + HEAP_BEFORE
     got = memory_readv(memory, buffer, remote, heap.wanted_count)
     for i in range(heap.wanted_count):
         size = remote[i].iov_len
@@ -258,7 +264,7 @@ cdef bint heap_chase(Heap *heap, Memory *memory, Layout *layout, uint32_t most) 
         if not heap_fetch(heap, memory):
             return steps > 0
         address = word_at(_find(heap, address).copy + HEAP_BEFORE + layout.frame_previous)
-        if address & 7 or not FIRST_ADDRESS <= address < USER_SPACE:
+        if not _may_be_one(address):
             break
     return True
 
@@ -269,7 +275,7 @@ cdef HeapFrame *heap_get(Heap *heap, uintptr_t address) noexcept nogil:
     """The copy of the frame at an address, from this read; NULL if there is none: then it is wanted."""
     cdef HeapFrame *frame
     cdef uint32_t i
-    if address & 6 or not FIRST_ADDRESS <= address < USER_SPACE:
+    if not _may_be_one(address & ~<uintptr_t>LATER):
         return NULL
     frame = _find(heap, address)
     if frame != NULL and frame.fresh == heap.read:
@@ -296,7 +302,7 @@ cdef HeapFrame *heap_later(Heap *heap, uintptr_t address) noexcept nogil:
 
 
 cdef uintptr_t *heap_place(Heap *heap, uintptr_t code, uint64_t instr) noexcept nogil:
-    """Where it is kept which generator's code a place in a function ran last. Two places may share one: the one that ran
+    """Where it is kept which generator's code a place in a function ran last. Two places may share one: who ran
     something last has it."""
     cdef uint64_t key = (code ^ instr << 20) * <uint64_t>0x9E3779B97F4A7C15
     cdef uint32_t slot = <uint32_t>(key >> 54)
