@@ -8,7 +8,7 @@ first line, from 3.12 on its unique version, and the hash of its name (names are
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memmove, memset, strlen
+from libc.string cimport memcmp, memcpy, memset, strlen
 
 from tachyscope._core.frames cimport int32_at, word_at
 from tachyscope._core.layout cimport Layout

@@ -10,7 +10,7 @@ All of this is derived from what was read already. What has not been read is not
 and asks again. Used from compiled code only.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uintptr_t
 
 from tachyscope._core.codes cimport CALLS, CODE_NATIVE, ITERATES, NO_CODE, CodeTable, Driver, codes_find, codes_holding
 from tachyscope._core.frames cimport (
@@ -20,7 +20,9 @@ from tachyscope._core.heap cimport HEAP_BEFORE, HeapFrame, heap_get, heap_knows,
 from tachyscope._core.layout cimport Layout
 from tachyscope._core.naming cimport path_push
 from tachyscope._core.reader cimport BETWEEN, CHAIN_MAX, RECONSTRUCTED, UNCERTAIN, Driven, ThreadReader
-from tachyscope._core.window cimport RUNS, WAITS, Slot, state_of, window_holds, window_value, window_word
+from tachyscope._core.window cimport (
+    RUNS, WAITS, Slot, state_of, window_holds, window_value, window_wants_code, window_word,
+)
 
 
 cdef enum Arrival:          # where links lead to
@@ -34,10 +36,6 @@ cdef enum Kind:             # of what lies at the address of a generator's frame
     ALIVE = 1
     ENDED = 2
     UNREAD = 3
-
-cdef enum:
-    BYTECODE_MAX = 1 << 30
-
 
 # The frame that is innermost so far: a generator's, or one on the data stack.
 cdef struct Leaf:
@@ -64,15 +62,13 @@ cdef int _generator(ThreadReader *reader, Layout *layout, CodeTable *codes, uint
     found.code_id = codes_find(codes, found.frame.code)
     if found.code_id != NO_CODE:
         return ENDED if ended else ALIVE
-    if found.frame.code == 0 or found.frame.code & 7 or found.frame.code == reader.window.refused or not (
-            -2 <= found.frame.instr - <int64_t>found.frame.code - layout.code_instructions < BYTECODE_MAX):
-        if not ended:
-            return NOTHING
-        found.code_id = codes_holding(codes, found.frame.instr)  # from 3.14 on the instruction is all it keeps
-        found.frame.code = codes.codes[found.code_id].address if found.code_id != NO_CODE else 0
-        return ENDED
-    reader.window.unknown = found.frame.code
-    return UNREAD
+    if window_wants_code(&reader.window, layout, &found.frame):
+        return UNREAD
+    if not ended:
+        return NOTHING
+    found.code_id = codes_holding(codes, found.frame.instr)  # from 3.14 on the instruction is all it keeps
+    found.frame.code = codes.codes[found.code_id].address if found.code_id != NO_CODE else 0
+    return ENDED
 
 
 cdef inline bint _executes(Layout *layout, Driven *generator) noexcept nogil:
@@ -138,7 +134,7 @@ cdef int _follow(ThreadReader *reader, Layout *layout, CodeTable *codes, uintptr
         kind = _generator(reader, layout, codes, link, last)
         if kind == UNREAD:
             return MISSING
-        if kind == NOTHING and last.at != NULL and frame_is_entry(layout, &last.frame):
+        if kind == NOTHING and frame_is_entry(layout, &last.frame):
             if count:
                 reader.chain[count - 1].by_c = True
             else:
@@ -149,7 +145,7 @@ cdef int _follow(ThreadReader *reader, Layout *layout, CodeTable *codes, uintptr
                 _executes(layout, last) or last.address == held)):
             return LOST
         expected = 0
-        if last.code_id == NO_CODE and not _remember(reader, codes, last, last.at.code if last.at != NULL else 0):
+        if last.code_id == NO_CODE and not _remember(reader, codes, last, last.at.code):
             return LOST
         last.by_c = last.frame.is_entry
         count += 1
@@ -205,15 +201,15 @@ cdef bint _between(ThreadReader *reader, Layout *layout, CodeTable *codes, uint3
     cdef bint by_c = slot.frame.previous == slot.on_c_stack or slot.frame.is_entry
     cdef bint followed = slot.frame.previous != below.address and not (by_c and not reader.generating)
     cdef bint left
+    cdef uintptr_t held
     cdef int arrival
     if followed:
-        arrival = _follow(reader, layout, codes, slot.frame.previous, below.address, below.frame.code,
-                          _held(reader, layout, place - 1))
+        held = _held(reader, layout, place - 1)
+        arrival = _follow(reader, layout, codes, slot.frame.previous, below.address, below.frame.code, held)
         left = arrival == LOST and reader.chain_count == 0 and _is_left(reader, reader.executes)
         if left:
             reader.status |= RECONSTRUCTED
-            arrival = _follow(reader, layout, codes, reader.executes, below.address, below.frame.code,
-                              _held(reader, layout, place - 1))
+            arrival = _follow(reader, layout, codes, reader.executes, below.address, below.frame.code, held)
         if arrival == ARRIVED:
             _push_chain(reader)
             by_c = reader.chain_by_c or slot.frame.is_entry
@@ -317,14 +313,14 @@ cdef bint _on_its_stack(ThreadReader *reader, Layout *layout, CodeTable *codes, 
     return False
 
 
-cdef void _recall(ThreadReader *reader, Layout *layout, CodeTable *codes, Leaf *leaf) noexcept nogil:
-    """The generator that runs is not to be found: it is one of the function that this place ran the last time, if it
-    ran one. 3.11 runs every generator by C code, and a frame that runs says exactly which instruction it is at; so one at
-    FOR_ITER or SEND waits for a generator."""
+cdef void _recall(ThreadReader *reader, Layout *layout, CodeTable *codes, Leaf *leaf, bint lost) noexcept nogil:
+    """The generator that runs is not to be found (`lost`: one does): it is one of the function that this place ran the
+    last time, if it ran one. 3.11 runs every generator by C code, and a frame that runs says exactly which instruction
+    it is at; so one at FOR_ITER or SEND waits for a generator."""
     cdef uintptr_t ran = heap_place(&reader.heap, leaf.code, leaf.instr)[0]
     cdef bint iterates = layout.frame_is_entry >= 0 and leaf.state == RUNS and leaf.role & ITERATES
     cdef Driven generator
-    if ran == 0 or not (iterates or (reader.current and leaf.role & CALLS)):
+    if ran == 0 or not (iterates or (lost and leaf.role & CALLS)):
         return
     if not iterates or not _on_its_stack(reader, layout, codes, leaf, &generator):
         generator.code_id = codes_find(codes, ran)
@@ -335,25 +331,21 @@ cdef void _recall(ThreadReader *reader, Layout *layout, CodeTable *codes, Leaf *
 
 cdef void _driven(ThreadReader *reader, Layout *layout, CodeTable *codes, Leaf *leaf) noexcept nogil:
     """The generators that C code runs above the leaf."""
-    cdef HeapFrame *at
+    cdef HeapFrame *at = heap_get(&reader.heap, reader.current) if reader.current else NULL
     cdef uint8_t before = reader.status
     cdef int arrival
-    at = heap_get(&reader.heap, reader.current) if reader.current else NULL
-    if at == NULL and reader.heap.wanted_count:
-        return
-    if at != NULL and at.taken == reader.heap.builds:
-        reader.current = 0  # it is in the path already
-    if at == NULL or reader.current == 0:
-        _recall(reader, layout, codes, leaf)
-        return
-    arrival = _follow(reader, layout, codes, reader.current, leaf.address, leaf.code, 0)
-    if reader.chain_count and _is_driven(reader, codes, leaf, arrival):
-        _push_chain(reader)
-    elif arrival != MISSING:
-        reader.status = before
-        if reader.chain_count:
-            reader.current = 0  # it runs elsewhere
-        _recall(reader, layout, codes, leaf)
+    if at == NULL:
+        if reader.heap.wanted_count == 0:
+            _recall(reader, layout, codes, leaf, reader.current != 0)
+    elif at.taken == reader.heap.builds:
+        _recall(reader, layout, codes, leaf, False)  # it is in the path already
+    else:
+        arrival = _follow(reader, layout, codes, reader.current, leaf.address, leaf.code, 0)
+        if reader.chain_count and _is_driven(reader, codes, leaf, arrival):
+            _push_chain(reader)
+        elif arrival != MISSING:
+            reader.status = before
+            _recall(reader, layout, codes, leaf, reader.chain_count == 0)  # else it runs elsewhere
 
 
 cdef int links_build(ThreadReader *reader, Layout *layout, CodeTable *codes) noexcept nogil:

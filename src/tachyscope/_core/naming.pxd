@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from tachyscope._core.codes cimport CodeTable
 from tachyscope._core.layout cimport Layout

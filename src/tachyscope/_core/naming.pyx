@@ -60,15 +60,18 @@ cdef int path_push(Path *path, uint32_t code_id, int64_t instr) noexcept nogil:
 
 # ---- naming -------------------------------------------------------------------------------------------------------
 
+cdef inline bint _churns(Engine *engine, uint64_t now) noexcept nogil:
+    """Whether an address was found reused lately: others will be."""
+    return engine.codes.reused_ns != 0 and now < engine.codes.reused_ns + CHURN_NS
+
+
 cdef inline bint _due(Engine *engine, uint32_t code_id, uint64_t now, bint arrival) noexcept nogil:
     """Whether a code object has to be looked at again before this sample may be named after it."""
     cdef Code *code = &engine.codes.codes[code_id]
     cdef uint64_t fresh_ns = ARRIVAL_FRESH_NS if arrival else RESIDENT_FRESH_NS
     if code.validated_ns >= now or code_id < CODE_FIRST:
         return False
-    if engine.codes.reused_ns and now < engine.codes.reused_ns + CHURN_NS:
-        return True
-    if arrival and engine.interval_ns >= ALWAYS_VALIDATE_NS:
+    if _churns(engine, now) or (arrival and engine.interval_ns >= ALWAYS_VALIDATE_NS):
         return True
     if (code.validated_ns - code.first_ns) / 16 < fresh_ns:
         fresh_ns = (code.validated_ns - code.first_ns) / 16
@@ -83,7 +86,7 @@ cdef int _validate(Engine *engine, Path *path, uint32_t first, uint64_t now) noe
     cdef Code *code
     cdef int result
     first = max(first, arrived)
-    if now > path.checked_ns + RESIDENT_CHECK_NS or (engine.codes.reused_ns and now < engine.codes.reused_ns + CHURN_NS):
+    if now > path.checked_ns + RESIDENT_CHECK_NS or _churns(engine, now):
         first, path.checked_ns = 0, now
     for i in range(first, path.depth):
         code = &engine.codes.codes[path.steps[i].code_id]

@@ -18,6 +18,7 @@ from tachyscope._core.heap cimport HEAP_BEFORE, HeapFrame, heap_get
 from tachyscope._core.layout cimport Layout
 from tachyscope._core.naming cimport path_push
 from tachyscope._core.reader cimport RECONSTRUCTED, TRUNCATED, UNCERTAIN, ThreadReader, Walked, reader_state
+from tachyscope._core.window cimport window_wants_code
 
 
 cdef int _push(ThreadReader *reader, uint32_t count, uint32_t code_id, Frame *frame) noexcept nogil:
@@ -41,8 +42,8 @@ cdef bint _look(ThreadReader *reader, Layout *layout, CodeTable *codes, uintptr_
     at[0].taken = reader.heap.builds
     frame_decode(layout, at[0].copy + HEAP_BEFORE, address, frame)
     code_id[0] = codes_find(codes, frame.code)
-    if code_id[0] == NO_CODE and frame.code and not frame.code & 7 and frame.code != reader.window.refused:
-        reader.window.unknown = frame.code
+    if code_id[0] == NO_CODE:
+        window_wants_code(&reader.window, layout, frame)
     return code_id[0] != NO_CODE
 
 

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from tachyscope._core.frames cimport Frame
 from tachyscope._core.heap cimport Heap, HeapFrame
 from tachyscope._core.layout cimport Layout
-from tachyscope._core.memory cimport Memory, iovec
+from tachyscope._core.memory cimport iovec
 from tachyscope._core.naming cimport Engine, Path
 from tachyscope._core.window cimport Window
 

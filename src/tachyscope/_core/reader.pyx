@@ -23,12 +23,12 @@ from tachyscope._core.frames cimport word_at
 from tachyscope._core.heap cimport heap_chase, heap_clear, heap_expect, heap_fetch, heap_init, heap_take
 from tachyscope._core.layout cimport Layout
 from tachyscope._core.links cimport links_build
-from tachyscope._core.memory cimport Memory, iovec, memory_read, memory_readv, now_ns
+from tachyscope._core.memory cimport iovec, memory_read, memory_readv, now_ns
 from tachyscope._core.naming cimport NAMED, REUSED, Engine, Step, path_clear, path_name, path_push
 from tachyscope._core.objects cimport objects_build
 from tachyscope._core.window cimport (
-    BEYOND, BROKEN, NEEDS_CODE, SCANNED, STALE, Chunk, Slot, window_add_chunk, window_clear, window_forget, window_holds,
-    window_scan, window_settle, window_underive, window_widen,
+    BEYOND, BROKEN, CHUNKS_MAX, NEEDS_CODE, SCANNED, STALE, Chunk, Slot, slot_near_c_stack, window_add_chunk,
+    window_clear, window_forget, window_holds, window_scan, window_settle, window_underive, window_widen,
 )
 
 
@@ -36,9 +36,7 @@ cdef enum:
     ROUNDS = 8                 # more reads for frames that were not expected: each one may lead to the next
     CODES_MAX = 4096           # new code objects in one stack
     ATTEMPTS = 8               # reads of a data stack that ends beyond the copy, or moved
-    CHUNKS_MAX = 1 << 12
     CHUNK_BYTES_MAX = 1 << 30
-    C_NEAR = 16384             # see `window`
     HEADER = 32                # bytes of a chunk's fields
     CHUNK_TOP = 16             # where it says how many words its frames take, once it is not the innermost one
 
@@ -228,7 +226,7 @@ cdef void _see_thread(ThreadReader *reader, Layout *layout) noexcept nogil:
     elif window_holds(&reader.window, frame):
         reader.current = reader.executes if frame > top.address else 0
     else:
-        reader.current = reader.executes if frame <= top.on_c_stack and top.on_c_stack - frame < C_NEAR else frame
+        reader.current = reader.executes if slot_near_c_stack(top, frame) else frame
     reader.generating = reader.executes != 0 or reader.current != 0
 
 

@@ -1,8 +1,12 @@
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uintptr_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uintptr_t
 
 from tachyscope._core.codes cimport Code, CodeTable
 from tachyscope._core.frames cimport Frame
 from tachyscope._core.layout cimport Layout
+
+
+cdef enum:
+    CHUNKS_MAX = 1 << 12
 
 
 cdef enum State:        # of a frame, as it lies in the copy
@@ -55,10 +59,12 @@ cdef void window_clear(Window *window) noexcept nogil
 cdef void window_forget(Window *window) noexcept nogil
 cdef int window_add_chunk(Window *window, uintptr_t start, uintptr_t end, uintptr_t used) noexcept nogil
 cdef bint window_holds(Window *window, uintptr_t address) noexcept nogil
+cdef bint window_wants_code(Window *window, Layout *layout, Frame *frame) noexcept nogil
 cdef int window_scan(Window *window, Layout *layout, CodeTable *codes, char *buffer) noexcept nogil
 cdef void window_underive(Window *window) noexcept nogil
 cdef bint window_widen(Window *window) noexcept nogil
 cdef void window_settle(Window *window) noexcept nogil
 cdef uintptr_t window_word(Window *window, char *buffer, uint32_t slot, uintptr_t at) noexcept nogil
 cdef uintptr_t window_value(Window *window, Layout *layout, char *buffer, uint32_t slot) noexcept nogil
+cdef bint slot_near_c_stack(Slot *slot, uintptr_t address) noexcept nogil
 cdef uint8_t state_of(Layout *layout, Code *code, Frame *frame, uint8_t *role) noexcept nogil

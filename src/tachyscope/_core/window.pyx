@@ -21,7 +21,6 @@ from tachyscope._core.layout cimport Layout
 cdef enum:
     C_NEAR = 16384             # bytes; from one entry frame to the next it is mostly less
     SLOTS_MAX = 1 << 18
-    CHUNKS_MAX = 1 << 14
     BYTECODE_MAX = 1 << 30     # an instruction is no further from its code object
     SLACK = 512                # bytes above the highest leaf that are read, too: room for the next calls
     STEP = 4096                # bytes more if that was not enough
@@ -95,6 +94,16 @@ cdef bint _is_linked(Window *window, uint32_t place) noexcept nogil:
     return previous != 0 and not window_holds(window, previous)  # 0: C code is about to enter it
 
 
+cdef bint window_wants_code(Window *window, Layout *layout, Frame *frame) noexcept nogil:
+    """Whether a frame may be of a code object that is not known: then that is wanted, and is in `unknown`."""
+    if frame.code == 0 or frame.code & 7 or frame.code == window.refused or (
+            layout.frame_owner >= 0
+            and not -2 <= frame.instr - <int64_t>frame.code - layout.code_instructions < BYTECODE_MAX):
+        return False
+    window.unknown = frame.code
+    return True
+
+
 cdef int _look(Window *window, Layout *layout, CodeTable *codes, char *raw, uint32_t place, bint *same) noexcept nogil:
     """Find out what lies in a slot, `same` as the last time or not; -1 if it is no frame (any more)."""
     cdef Slot *slot = &window.slots[place]
@@ -105,14 +114,11 @@ cdef int _look(Window *window, Layout *layout, CodeTable *codes, char *raw, uint
     same[0] = place < window.known and frame_same(&frame, &slot.frame)
     if same[0]:
         return 0
-    if frame.owner != THREAD_OWNER or frame.code == 0 or frame.code & 7 or frame.code == window.refused:
+    if frame.owner != THREAD_OWNER:
         return -1
     code_id = codes_find(codes, frame.code)
     if code_id == NO_CODE:
-        if not -2 <= frame.instr - <int64_t>frame.code - layout.code_instructions < BYTECODE_MAX:
-            return -1
-        window.unknown = frame.code
-        return NEEDS_CODE
+        return NEEDS_CODE if window_wants_code(window, layout, &frame) else -1
     code = &codes.codes[code_id]
     if not -2 <= frame.instr - <int64_t>code.bytecode < code.length:
         window.doubted = code_id
@@ -156,6 +162,11 @@ cdef uint32_t _judge(Window *window, uint32_t place, bint *live) noexcept nogil:
     return place
 
 
+cdef bint slot_near_c_stack(Slot *slot, uintptr_t address) noexcept nogil:
+    """Whether an address is on the C stack, not far inwards from the entry frame that is nearest to a slot."""
+    return address <= slot.on_c_stack and slot.on_c_stack - address < C_NEAR
+
+
 cdef void _note(Window *window, Layout *layout, uint32_t place) noexcept nogil:
     """Keep which entry frame is nearest: links that lead near it lead to the C stack, too."""
     cdef Slot *slot = &window.slots[place]
@@ -164,7 +175,7 @@ cdef void _note(Window *window, Layout *layout, uint32_t place) noexcept nogil:
         slot.on_c_stack = previous
     else:
         slot.on_c_stack = window.slots[place - 1].on_c_stack
-        if previous < slot.on_c_stack and slot.on_c_stack - previous < C_NEAR:
+        if slot_near_c_stack(slot, previous):
             slot.on_c_stack = previous
 
 
