@@ -6,6 +6,7 @@ Arguments: the interpreter of the target, the number of examples. Ends with stat
 from __future__ import annotations
 
 import dataclasses
+import faulthandler
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -17,12 +18,16 @@ from support import spawn_target
 
 from tachyscope._core.sampler import Sampler
 from tachyscope.errors import CorruptTarget
+from tachyscope.target import runtime
 from tachyscope.target.layouts import layout_fields
 from tachyscope.target.process import read_maps
 
 OFFSETS = st.one_of(st.integers(-2, 330), st.sampled_from([4095, 4096, 1 << 20, 2**31 - 1, -(2**31), -64]))
 CHANGES = st.dictionaries(st.sampled_from(layout_fields()), OFFSETS, max_size=2)
 SECONDS = 0.002
+EVERY_THREAD = 0
+HANGS_SECONDS = 300
+MARKS = ("<GC>", "<uncertain>")  # what may stand beside the frames that were read
 
 
 def fuzz(python: str, examples: int) -> None:
@@ -31,7 +36,8 @@ def fuzz(python: str, examples: int) -> None:
         usual = dataclasses.asdict(here.runtime.layout)
         readable = [each for each in read_maps(target.pid) if "r" in each.permissions and each.path != "[vvar]"]
         inside = st.sampled_from(readable).flatmap(lambda each: st.integers(each.start, each.end - 1))
-        threads = st.one_of(st.just(here.thread), inside, st.integers(0, 2**64 - 1))
+        threads = st.one_of(st.sampled_from([here.thread, EVERY_THREAD]), inside, st.integers(0, 2**64 - 1))
+        interpreters = runtime.interpreters(here.runtime, here.read)
 
         @settings(
             max_examples=examples,
@@ -45,14 +51,18 @@ def fuzz(python: str, examples: int) -> None:
         def survives(changes: dict[str, int], thread: int, max_depth: int) -> None:
             layout: Any = SimpleNamespace(**(usual | changes))
             try:
-                sampler = Sampler(target.pid, layout, thread, interval_ns=1, max_depth=max_depth)
+                sampler = Sampler(
+                    target.pid, layout, thread, interval_ns=1, max_depth=max_depth, interpreters=interpreters
+                )
             except CorruptTarget:
                 return
             run_for(sampler, SECONDS)
-            assert all(len(stack) <= max_depth for stack in stacks_of(sampler))
+            assert all(len(stack) <= max_depth + len(MARKS) for stack in stacks_of(sampler))
 
         survives()
 
 
+faulthandler.enable()
+faulthandler.dump_traceback_later(HANGS_SECONDS, exit=True)
 fuzz(sys.argv[1], int(sys.argv[2]))
 print("survived")

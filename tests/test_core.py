@@ -43,7 +43,7 @@ from tachyscope._core.sampler import (
 )
 from tachyscope.errors import CorruptTarget
 from tachyscope.target import runtime
-from tachyscope.target.layouts import layout_for
+from tachyscope.target.layouts import ABSENT, layout_for
 
 NEWEST = list(INTERPRETERS.values())[-1]
 UNMAPPED = 8
@@ -208,7 +208,7 @@ from tachyscope._core import reference
 from tachyscope._core.memory import Reader
 from tachyscope._core.sampler import Sampler
 from tachyscope.target import runtime
-from tachyscope.target.layouts import layout_for
+from tachyscope.target.layouts import ABSENT, layout_for
 pid, address = int(sys.argv[1]), int(sys.argv[2])
 read = Reader(pid)
 sampler = Sampler(pid, layout_for((3, 8)), address, interval_ns=1)
@@ -379,6 +379,18 @@ def test_an_impossible_layout_is_refused() -> None:
     for name in ("frame_code", "unicode_ascii_data", "code_size", "bytes_data", "frame_instr_kind"):
         with pytest.raises(CorruptTarget, match=name):
             Sampler(1, dataclasses.replace(layout, **{name: 1 << 20}), 0, interval_ns=1)
+
+
+@pytest.mark.parametrize(("version", "name"), [((3, 8), "thread_frame"), ((3, 12), "thread_chunk")])
+def test_a_layout_says_where_the_frames_are(version: tuple[int, int], name: str) -> None:
+    with pytest.raises(CorruptTarget, match=name):
+        Sampler(1, dataclasses.replace(layout_for(version), **{name: ABSENT}), 0, interval_ns=1)
+
+
+def test_the_words_of_a_gil_are_in_order() -> None:
+    layout = dataclasses.replace(layout_for((3, 12)), gil_holder=32)
+    with pytest.raises(CorruptTarget, match="gil_holder"):
+        Sampler(1, layout, 0, interval_ns=1)
 
 
 GARBAGE = [2**64 - 1, 2**64 - 8, 2**64 - 4096, 2**63, 2**47, 1, 7, 4095, 4096]

@@ -87,7 +87,9 @@ def _check_frame(layout: Layout) -> None:
 def _check_data_stack(layout: Layout) -> None:
     """3.11+: where chunks and generators have their words, and what a frame's size is made of."""
     if layout.frame_owner == ABSENT:
+        _check_field(layout, "thread_frame", 8, MAX_OFFSET)
         return
+    _check_field(layout, "thread_chunk", 8, MAX_OFFSET)
     for name in ("chunk_previous", "chunk_size", "chunk_data"):
         _check_field(layout, name, 8, MAX_CHUNK_HEADER_BYTES)
     _check_field(layout, "frame_locals", 0, MAX_HEADER_BYTES)
@@ -107,6 +109,8 @@ def _check_threads(layout: Layout) -> None:
         _check_optional(layout, name, 8, MAX_OFFSET)
     for name, width in _IN_GIL.items():
         _check_field(layout, name, width, MAX_HEADER_BYTES)
+    if not layout.gil_holder <= layout.gil_locked <= layout.gil_switches:
+        raise _impossible("gil_holder", layout.gil_holder)
     for name in ("exc_value", "exc_previous"):
         _check_field(layout, name, 8, MAX_HEADER_BYTES)
     start, end = state_span(layout)

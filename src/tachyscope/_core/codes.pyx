@@ -236,7 +236,7 @@ cdef int _measure(Layout *layout, Code *code, char *body, char *headers, uintptr
     else:
         code.length = 2 * <int64_t>word_at(body + layout.var_size)
         code.bytecode = code.address + layout.code_instructions
-    if layout.frame_locals >= 0:
+    if layout.frame_owner >= 0:
         code.locals = int32_at(body + layout.code_locals)
         size = <uint64_t>code.locals + <uint32_t>int32_at(body + layout.code_stack_size)
         if code.locals < 0 or size > FRAME_WORDS_MAX:
