@@ -251,19 +251,19 @@ cdef bint heap_fetch(Heap *heap, Memory *memory) noexcept nogil:
 
 
 cdef bint heap_chase(Heap *heap, Memory *memory, Layout *layout, uint32_t most) noexcept nogil:
-    """Read the first object that is wanted, and those that its links lead to, as far as they are not known, and `most`
-    at most. False if it cannot be read."""
+    """Read the first object that is wanted, and go on along the links, over `most` objects at most: those that were read
+    with this sample already are not read again. False if the first one cannot be read."""
     cdef uintptr_t address = heap.wanted[0]
     cdef uint32_t steps
     cdef HeapFrame *frame
     for steps in range(most):
         frame = _find(heap, address)
-        if frame != NULL and frame.fresh == heap.read:
-            break
-        heap.wanted[0], heap.wanted_count = address, 1
-        if not heap_fetch(heap, memory):
-            return steps > 0
-        address = word_at(_find(heap, address).copy + HEAP_BEFORE + layout.frame_previous)
+        if frame == NULL or frame.fresh != heap.read:
+            heap.wanted[0], heap.wanted_count = address, 1
+            if not heap_fetch(heap, memory):
+                return steps > 0
+            frame = _find(heap, address)
+        address = word_at(frame.copy + HEAP_BEFORE + layout.frame_previous)
         if not _may_be_one(address):
             break
     return True
