@@ -3,7 +3,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
 from tachyscope._core.naming cimport Engine
 from tachyscope._core.reader cimport ThreadReader
 from tachyscope._core.stacks cimport Counts
-from tachyscope._core.memory cimport iovec
+from tachyscope._core.memory cimport Reading
 
 
 cdef enum Mode:
@@ -84,10 +84,7 @@ cdef struct Group:
     uint8_t failed              # somebody's sample did, at this tick
     uint64_t watched_ns         # when the GILs were read last
     uintptr_t none              # the target's None, once it is known
-    iovec *remote
-    uint32_t remote_count, remote_capacity
-    char *buffer
-    size_t buffer_size, buffer_capacity
+    Reading reading                 # of all chosen threads, and of the GILs
 
 
 cdef int group_init(Group *group, uint32_t max_depth) noexcept nogil

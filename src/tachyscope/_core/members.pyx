@@ -12,7 +12,7 @@ from libc.string cimport memcmp, memset, strrchr
 from tachyscope._core.codes cimport CODE_GC, CODE_NATIVE
 from tachyscope._core.frames cimport word_at
 from tachyscope._core.layout cimport Layout
-from tachyscope._core.memory cimport memory_read
+from tachyscope._core.memory cimport memory_read, reading_clear
 from tachyscope._core.naming cimport Engine
 from tachyscope._core.reader cimport (
     BETWEEN, RECONSTRUCTED, TRUNCATED, UNCERTAIN, ThreadReader, reader_clear, reader_forget, reader_init, reader_state,
@@ -78,8 +78,7 @@ cdef void group_clear(Group *group) noexcept nogil:
     free(group.ended)
     free(group.gils)
     free(group.interps)
-    free(group.remote)
-    free(group.buffer)
+    reading_clear(&group.reading)
     memset(group, 0, sizeof(Group))
 
 

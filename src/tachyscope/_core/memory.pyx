@@ -4,8 +4,8 @@
 from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
 from libc.errno cimport EFAULT, ENOSYS, EPERM, errno
 from libc.stdint cimport uint64_t, uintptr_t
-from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcpy, memset
 
 import os
 
@@ -96,6 +96,28 @@ cdef ssize_t memory_read(Memory *memory, uintptr_t address, void *buffer, size_t
     remote.iov_base = <void *>address
     remote.iov_len = size
     return memory_readv(memory, <char *>buffer, &remote, 1)
+
+
+cdef int reading_reserve(Reading *reading, uint32_t ranges, size_t size) noexcept nogil:
+    """Room for so many ranges, and so many bytes; -1 if there is no memory for it."""
+    cdef void *grown
+    if ranges > reading.capacity:
+        grown = realloc(reading.ranges, 2 * ranges * sizeof(iovec))
+        if grown == NULL:
+            return -1
+        reading.ranges, reading.capacity = <iovec *>grown, 2 * ranges
+    if size > reading.room:
+        grown = realloc(reading.buffer, 2 * size)
+        if grown == NULL:
+            return -1
+        reading.buffer, reading.room = <char *>grown, 2 * size
+    return 0
+
+
+cdef void reading_clear(Reading *reading) noexcept nogil:
+    free(reading.ranges)
+    free(reading.buffer)
+    memset(reading, 0, sizeof(Reading))
 
 
 cdef int memory_record(Memory *memory, dict pieces) except -1:

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from tachyscope._core.frames cimport Frame
 from tachyscope._core.heap cimport Heap, HeapFrame
 from tachyscope._core.layout cimport Layout
-from tachyscope._core.memory cimport iovec
+from tachyscope._core.memory cimport Reading
 from tachyscope._core.naming cimport Engine, Path
 from tachyscope._core.window cimport Window
 
@@ -51,11 +51,8 @@ cdef struct ThreadReader:
     Window window
     Heap heap
     Path path
-    iovec *remote
-    uint32_t remote_count, remote_capacity
-    char *buffer                    # what was read: `own`, or a part of what was read for several threads
-    char *own
-    size_t buffer_size, own_size
+    Reading reading
+    char *buffer                    # what was read: that of `reading`, or a part of what was read for several threads
     size_t state_offset, link_offset
     uint64_t read_ns                # when the last read was complete
     uint64_t deadline_ns            # if the first read of a sample took longer it was interrupted; 0: it may

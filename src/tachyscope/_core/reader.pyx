@@ -15,15 +15,17 @@ within the part of the stack that changes, or a chunk of the data stack is gone.
 
 from libc.errno cimport EPERM, ESRCH
 from libc.stdint cimport uint32_t, uintptr_t
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport free
 from libc.string cimport memset
 
 from tachyscope._core.codes cimport CODE_UNCERTAIN, NO_CODE, codes_add
 from tachyscope._core.frames cimport word_at
-from tachyscope._core.heap cimport heap_chase, heap_clear, heap_expect, heap_fetch, heap_init, heap_take
+from tachyscope._core.heap cimport Range, heap_chase, heap_clear, heap_expect, heap_fetch, heap_init, heap_take
 from tachyscope._core.layout cimport Layout
 from tachyscope._core.links cimport links_build
-from tachyscope._core.memory cimport iovec, memory_read, memory_readv, now_ns
+from tachyscope._core.memory cimport (
+    Reading, memory_read, memory_readv, now_ns, reading_add, reading_begin, reading_clear, reading_reserve,
+)
 from tachyscope._core.naming cimport NAMED, REUSED, Engine, Step, path_clear, path_name, path_push
 from tachyscope._core.objects cimport objects_build
 from tachyscope._core.window cimport (
@@ -55,8 +57,7 @@ cdef void reader_clear(ThreadReader *reader) noexcept nogil:
     heap_clear(&reader.heap)
     path_clear(&reader.path)
     free(reader.walked)
-    free(reader.remote)
-    free(reader.own)
+    reading_clear(&reader.reading)
     memset(reader, 0, sizeof(ThreadReader))
 
 
@@ -69,25 +70,6 @@ cdef void reader_forget(ThreadReader *reader) noexcept nogil:
 
 # ---- what to read -------------------------------------------------------------------------------------------------
 
-cdef int _reserve(ThreadReader *reader, uint32_t ranges) noexcept nogil:
-    cdef void *grown
-    if ranges > reader.remote_capacity:
-        grown = realloc(reader.remote, 2 * ranges * sizeof(iovec))
-        if grown == NULL:
-            return -1
-        reader.remote, reader.remote_capacity = <iovec *>grown, 2 * ranges
-    return 0
-
-
-cdef size_t _expect(ThreadReader *reader, uintptr_t address, size_t size) noexcept nogil:
-    """Add a range to what is read; returns where in the buffer it will be."""
-    cdef iovec *range = &reader.remote[reader.remote_count]
-    range.iov_base, range.iov_len = <void *>address, size
-    reader.remote_count += 1
-    reader.buffer_size += size
-    return reader.buffer_size - size
-
-
 cdef void _expect_window(ThreadReader *reader) noexcept nogil:
     cdef Chunk *chunk
     cdef uint32_t i
@@ -95,36 +77,33 @@ cdef void _expect_window(ThreadReader *reader) noexcept nogil:
     for i in range(reader.window.chunk_count):
         chunk = &reader.window.chunks[reader.window.chunk_count - 1 - i]
         if chunk.lo < chunk.hi:
-            chunk.offset = _expect(reader, chunk.lo, chunk.hi - chunk.lo)
+            chunk.offset = reading_add(&reader.reading, chunk.lo, chunk.hi - chunk.lo)
 
 
 cdef void _expect_heap(ThreadReader *reader) noexcept nogil:
+    cdef Range *its
     cdef uint32_t i
     for i in range(reader.heap.range_count):
-        reader.heap.ranges[i].offset = _expect(
-            reader, reader.heap.ranges[i].lo, reader.heap.ranges[i].hi - reader.heap.ranges[i].lo)
+        its = &reader.heap.ranges[i]
+        its.offset = reading_add(&reader.reading, its.lo, its.hi - its.lo)
 
 
 cdef int reader_prepare(ThreadReader *reader, Engine *engine) noexcept nogil:
-    """Write down what the next read reads, in `remote`; -1 if there is no memory for it."""
+    """Write down what the next read reads, in `reading`; -1 if there is no memory for it."""
     cdef Layout *layout = &engine.layout
-    cdef void *grown
+    cdef Reading *reading = &reader.reading
     if layout.frame_owner >= 0 and reader.window.chunk_count == 0:
         _learn_chunks(reader, engine)
     heap_expect(&reader.heap)
-    if _reserve(reader, reader.window.chunk_count + reader.heap.range_count + 2) < 0:
+    if reading_reserve(reading, reader.window.chunk_count + reader.heap.range_count + 2, 0) < 0:
         return -1
-    reader.remote_count, reader.buffer_size = 0, 0
+    reading_begin(reading)
     _expect_window(reader)
-    reader.state_offset = _expect(reader, reader.address + layout.state_start, layout.state_end - layout.state_start)
-    reader.link_offset = _expect(reader, reader.link, 8) if reader.link else reader.buffer_size
+    reader.state_offset = reading_add(
+        reading, reader.address + layout.state_start, layout.state_end - layout.state_start)
+    reader.link_offset = reading_add(reading, reader.link, 8) if reader.link else reading.size
     _expect_heap(reader)
-    if reader.buffer_size > reader.own_size:
-        grown = realloc(reader.own, 2 * reader.buffer_size)
-        if grown == NULL:
-            return -1
-        reader.own, reader.own_size = <char *>grown, 2 * reader.buffer_size
-    return 0
+    return reading_reserve(reading, 0, reading.size)
 
 
 cdef ssize_t reader_read(ThreadReader *reader, Engine *engine) noexcept nogil:
@@ -132,8 +111,8 @@ cdef ssize_t reader_read(ThreadReader *reader, Engine *engine) noexcept nogil:
     cdef ssize_t got
     if reader_prepare(reader, engine) < 0:
         return 0
-    reader.buffer = reader.own
-    got = memory_readv(&engine.memory, reader.buffer, reader.remote, reader.remote_count)
+    reader.buffer = reader.reading.buffer
+    got = memory_readv(&engine.memory, reader.buffer, reader.reading.ranges, reader.reading.count)
     reader.read_ns = now_ns()
     return got
 

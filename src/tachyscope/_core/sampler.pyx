@@ -208,8 +208,8 @@ cdef class Sampler:
 
     cdef inline uint64_t *_usual(self) noexcept nogil:
         """How long a sample usually takes that reads as much as the next one will."""
-        cdef size_t size = self._group.members[0].thread.buffer_size if self._group.count and not self._group.all and (
-            self._group.members[0].thread != NULL) else self._group.buffer_size
+        cdef size_t size = self._group.members[0].thread.reading.size if self._group.count and not self._group.all and (
+            self._group.members[0].thread != NULL) else self._group.reading.size
         cdef int power = 0
         while size > 1 and power < SIZES - 1:
             size >>= 1
@@ -217,8 +217,8 @@ cdef class Sampler:
         return &self._usual_ns[power]
 
     cdef uint64_t _weigh(self, uint64_t took_ns, uint64_t passed) noexcept nogil:
-        """Of the ticks that have passed since a sample began, those that it stands for, too: until the next one begins. But
-        what it took longer than it usually does, some times over, was not its own: the profiler was not let run."""
+        """Of the ticks that have passed since a sample began, those that it stands for, too: until the next one begins.
+        But what it took longer than it usually does, some times over, was not its own: the profiler was not let run."""
         cdef uint64_t *usual_ns = self._usual()
         cdef uint64_t patience_ns = PATIENCE * usual_ns[0]
         if usual_ns[0] == 0:
@@ -476,6 +476,6 @@ cdef class Sampler:
         cdef uint32_t i
         if self._group.count and self._group.members[0].thread != NULL:
             reader = self._group.members[0].thread
-            for i in range(reader.remote_count):
-                result.append((<uintptr_t>reader.remote[i].iov_base, reader.remote[i].iov_len))
+            for i in range(reader.reading.count):
+                result.append((<uintptr_t>reader.reading.ranges[i].iov_base, reader.reading.ranges[i].iov_len))
         return result

@@ -18,8 +18,6 @@ at the head of that list.
 
 from libc.errno cimport EPERM, ESRCH
 from libc.stdint cimport int32_t, uint32_t, uint64_t, uintptr_t
-from libc.stdlib cimport realloc
-from libc.string cimport memcpy
 
 from tachyscope._core.frames cimport int32_at, word_at
 from tachyscope._core.layout cimport Layout
@@ -28,7 +26,7 @@ from tachyscope._core.members cimport (
     group_close, group_find_new, member_count, member_fail, member_holds, member_is_on_cpu, member_leave, member_rejoin, member_take,
     member_waits_for,
 )
-from tachyscope._core.memory cimport iovec, memory_read, memory_readv, now_ns
+from tachyscope._core.memory cimport memory_read, memory_readv, now_ns, reading_add, reading_begin, reading_reserve
 from tachyscope._core.naming cimport Engine
 from tachyscope._core.reader cimport (
     DENIED, FAULT, GONE, INTERRUPTED, NONSENSE, NOT_READ, SAMPLED, UNLINKED, reader_prepare, reader_sample,
@@ -50,43 +48,27 @@ cdef enum:
 
 # ---- one round: what is read in one call ---------------------------------------------------------------------------
 
-cdef int _reserve(Group *group) noexcept nogil:
+cdef inline size_t _gil_bytes(Layout *layout) noexcept nogil:
+    return layout.gil_switches + 8 - layout.gil_holder
+
+
+cdef int _reserve(Group *group, Layout *layout) noexcept nogil:
     """Room for all that the chosen ones want to read; -1 if there is no memory for it."""
     cdef uint32_t ranges = 4 * group.interp_count, i
-    cdef size_t size = 96 * group.interp_count
-    cdef void *grown
+    cdef size_t size = (2 * _gil_bytes(layout) + 12) * group.interp_count
     for i in range(group.count):
         if group.members[i].chosen:
-            ranges += group.members[i].thread.remote_count
-            size += group.members[i].thread.buffer_size
-    if ranges > group.remote_capacity:
-        grown = realloc(group.remote, 2 * ranges * sizeof(iovec))
-        if grown == NULL:
-            return -1
-        group.remote, group.remote_capacity = <iovec *>grown, 2 * ranges
-    if size > group.buffer_capacity:
-        grown = realloc(group.buffer, 2 * size)
-        if grown == NULL:
-            return -1
-        group.buffer, group.buffer_capacity = <char *>grown, 2 * size
-    return 0
-
-
-cdef size_t _expect(Group *group, uintptr_t address, size_t size) noexcept nogil:
-    cdef iovec *range = &group.remote[group.remote_count]
-    range.iov_base = <void *>address
-    range.iov_len = size
-    group.remote_count += 1
-    group.buffer_size += size
-    return group.buffer_size - size
+            ranges += group.members[i].thread.reading.count
+            size += group.members[i].thread.reading.size
+    return reading_reserve(&group.reading, ranges, size)
 
 
 cdef void _expect_gils(Group *group, Layout *layout, bint second) noexcept nogil:
-    cdef size_t size = layout.gil_switches + 8 - layout.gil_holder, place
+    cdef size_t size = _gil_bytes(layout), place
     cdef uint32_t i
     for i in range(group.interp_count):
         if group.interps[i].gil == i and group.gils[i].address:
-            place = _expect(group, group.gils[i].address + layout.gil_holder, size)
+            place = reading_add(&group.reading, group.gils[i].address + layout.gil_holder, size)
             if second:
                 group.gils[i].second = place
             else:
@@ -98,16 +80,17 @@ cdef void _expect_interps(Group *group, Layout *layout) noexcept nogil:
     cdef uint32_t i
     for i in range(group.interp_count):
         interp = &group.interps[i]
-        interp.collecting_offset = _expect(group, interp.collecting_at, 4)
+        interp.collecting_offset = reading_add(&group.reading, interp.collecting_at, 4)
         if group.all:
-            interp.head_offset = _expect(group, interp.address + layout.interp_thread_head, 8)
+            interp.head_offset = reading_add(&group.reading, interp.address + layout.interp_thread_head, 8)
 
 
 cdef void _expect_member(Group *group, Member *member) noexcept nogil:
-    member.base = group.buffer_size
-    memcpy(&group.remote[group.remote_count], member.thread.remote, member.thread.remote_count * sizeof(iovec))
-    group.remote_count += member.thread.remote_count
-    group.buffer_size += member.thread.buffer_size
+    cdef uint32_t i
+    member.base = group.reading.size
+    for i in range(member.thread.reading.count):
+        reading_add(&group.reading, <uintptr_t>member.thread.reading.ranges[i].iov_base,
+                    member.thread.reading.ranges[i].iov_len)
 
 
 cdef int _lay_out(Group *group, Engine *engine) noexcept nogil:
@@ -117,10 +100,9 @@ cdef int _lay_out(Group *group, Engine *engine) noexcept nogil:
     for i in range(group.count):
         if group.members[i].chosen and reader_prepare(group.members[i].thread, engine) < 0:
             return -1
-    if _reserve(group) < 0:
+    if _reserve(group, &engine.layout) < 0:
         return -1
-    group.remote_count = 0
-    group.buffer_size = 0
+    reading_begin(&group.reading)
     for i in range(group.count):
         member = group.members[i]
         member.early = member.chosen and (not group.all or member_holds(group, member))
@@ -167,8 +149,8 @@ cdef void _see(Group *group, Engine *engine, uint32_t number, char *copy) noexce
 cdef bint _changed_hands(Group *group, Engine *engine, uint32_t number) noexcept nogil:
     """Whether the two readings of a GIL differ in who has it."""
     cdef Gil *gil = &group.gils[number]
-    cdef char *first = group.buffer + gil.first
-    cdef char *second = group.buffer + gil.second
+    cdef char *first = group.reading.buffer + gil.first
+    cdef char *second = group.reading.buffer + gil.second
     cdef int32_t switches = engine.layout.gil_switches - engine.layout.gil_holder
     return word_at(first) != word_at(second) or word_at(first + switches) != word_at(second + switches)
 
@@ -176,7 +158,7 @@ cdef bint _changed_hands(Group *group, Engine *engine, uint32_t number) noexcept
 cdef void _look_for_new(Group *group, Engine *engine, uint32_t number) noexcept nogil:
     """See whether the list of threads begins elsewhere than the last time, or a thread was lost."""
     cdef Interp *interp = &group.interps[number]
-    cdef uintptr_t head = word_at(group.buffer + interp.head_offset)
+    cdef uintptr_t head = word_at(group.reading.buffer + interp.head_offset)
     if interp.rescan and group.now_ns - interp.rescanned_ns > RESCAN_EVERY_NS:
         interp.rescan, interp.rescanned_ns, interp.head = False, group.now_ns, head
         group_find_new(group, engine, number, True)
@@ -192,13 +174,13 @@ cdef void _watch(Group *group, Engine *engine, bint whole) noexcept nogil:
     for i in range(group.interp_count):
         if group.interps[i].gil == i and group.gils[i].address:
             if whole:
-                _see(group, engine, i, group.buffer + group.gils[i].first)
+                _see(group, engine, i, group.reading.buffer + group.gils[i].first)
             else:
                 group.gils[i].known = False
                 _unsettle(group, i, 0)
     for i in range(group.interp_count if whole else 0):
         interp = &group.interps[i]
-        interp.collecting = int32_at(group.buffer + interp.collecting_offset) != 0
+        interp.collecting = int32_at(group.reading.buffer + interp.collecting_offset) != 0
         if group.all:
             _look_for_new(group, engine, i)
 
@@ -218,7 +200,7 @@ cdef void _watch_again(Group *group, Engine *engine) noexcept nogil:
                               and not _changed_hands(group, engine, group.interps[member.interp].gil))
     for i in range(group.interp_count):
         if group.interps[i].gil == i and group.gils[i].known and _changed_hands(group, engine, i):
-            _see(group, engine, i, group.buffer + group.gils[i].second)
+            _see(group, engine, i, group.reading.buffer + group.gils[i].second)
 
 
 cdef int _sample_member(Group *group, Engine *engine, Member *member, ssize_t got) noexcept nogil:
@@ -256,13 +238,13 @@ cdef int _round(Group *group, Engine *engine, bint first) noexcept nogil:
     cdef int outcome, result = -1
     if _lay_out(group, engine) < 0:
         return FAULT
-    got = memory_readv(&engine.memory, group.buffer, group.remote, group.remote_count)
+    got = memory_readv(&engine.memory, group.reading.buffer, group.reading.ranges, group.reading.count)
     if got == -ESRCH or got == -EPERM:
         return GONE if got == -ESRCH else DENIED
     now = now_ns()
     if first and group.patience_ns and now - group.now_ns > group.patience_ns:
         return INTERRUPTED
-    whole = got == <ssize_t>group.buffer_size
+    whole = got == <ssize_t>group.reading.size
     group.blind = 0 if whole else group.blind + 1
     if group.blind == BLIND:
         group.blind = 0
@@ -273,7 +255,7 @@ cdef int _round(Group *group, Engine *engine, bint first) noexcept nogil:
         member = group.members[i]
         if not member.chosen or member.thread == NULL:
             continue
-        member.thread.buffer = group.buffer + member.base
+        member.thread.buffer = group.reading.buffer + member.base
         member.thread.read_ns = now
         outcome = _sample_member(group, engine, member, max(got - <ssize_t>member.base, <ssize_t>0))
         if outcome == GONE or outcome == DENIED:
