@@ -3,7 +3,8 @@
     python -m bench.real.clocks [--versions 3.8,3.13] [--seconds 4]
 
 `phases`: short coroutines are hard; `phases2`: recursive generators and a visitor; `deep N`: a function below N frames
-beside a shallow one; `collecting`: the share of `<GC>` beside the program's own clock in `gc.callbacks`.
+beside a shallow one; `collecting`: the share of `<GC>` beside the program's own clock in `gc.callbacks`; `once LOOPS`,
+`bodies`: functions and bodies of classes that run once.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from bench.real.measure import Program
 from bench.real.samplers import Sampler, Take
 from bench.targets import Target, Unavailable
 
-PROGRAMS = ("phases", "phases2", "deep 1000", "deep 3000", "collecting")
+PROGRAMS = ("phases", "phases2", "deep 1000", "deep 3000", "collecting", "once 500", "once 10000", "bodies")
 GARBAGE = "<GC>"
 PROGRESS = struct.Struct("qddd")
 """Iterations, the time, and the seconds of the program's own two clocks: see target.py."""

@@ -25,7 +25,7 @@ KINDS = (
     "next", "property", "getattr", "forgen", "nextgen", "coroutine",
 )  # fmt: skip
 LENGTHS = ("0", "10", "100")
-OTHERS = {"calls", "deep", "phases", "phases2", "collecting", "witness", "colours"}
+OTHERS = {"calls", "deep", "phases", "phases2", "collecting", "witness", "colours", "once", "bodies"}
 """Programs with arguments, and those that bench.real.clocks and bench.real.witness ask."""
 
 CALLERS = ("caller", "iterate", "steady")
