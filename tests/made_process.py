@@ -154,10 +154,12 @@ class Made:
         if self.interpreter.layout.frame_is_entry != ABSENT:
             self._write(frame + self.interpreter.layout.frame_is_entry, b"\x01")
 
-    def generator(self, offset: int, saved: int, previous: int, executes: bool = True) -> int:
-        """Make a generator; return the address of the object."""
-        layout, address = self.interpreter.layout, HEAP
-        frame = self.frame(address + layout.generator_frame, self["generator"], offset, saved, previous, 0)
+    def generator(
+        self, offset: int, saved: int, previous: int, executes: bool = True, address: int = HEAP, value: int = 0
+    ) -> int:
+        """Make a generator, which iterates over `value`; return the address of the object."""
+        layout = self.interpreter.layout
+        frame = self.frame(address + layout.generator_frame, self["generator"], offset, saved, previous, value)
         self._write(frame + layout.frame_owner, b"\x01")
         state = layout.generator_executing if executes else layout.generator_executing - 1
         self._write(address + layout.generator_state, struct.pack("<b", state))

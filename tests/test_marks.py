@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from made_process import HEAP, RUNS, Function, Interpreter, Made, ask
+from made_process import HEAP, PAGE, RUNS, Function, Interpreter, Made, ask
 from support import INTERPRETERS
 
 CALLS = ("CALL", "CALL_FUNCTION", "PRECALL")
@@ -152,6 +152,17 @@ def test_a_generator_on_the_stack_of_its_consumer_runs(made: Made) -> None:
 def test_a_generator_that_is_torn_down_is_its_consumers_time(made: Made) -> None:
     made.end(put_consumed(made))
     assert made.stack() == ["caller"]
+
+
+def test_a_generator_without_a_link_is_found_from_who_holds_it(made: Made) -> None:
+    """It called a function, and was left before it was read; but another one, which runs for the caller, is at it."""
+    outer, function = put_consumed(made), made["generator"]
+    place = function.at("FOR_ITER") if made.interpreter.version >= (3, 13) else function.behind("FOR_ITER") - 2
+    inner = made.generator(function.at("YIELD_VALUE"), function.locals, 0, executes=False, address=HEAP + PAGE // 2)
+    saved = function.locals + made.interpreter.layout.frame_iterator
+    assert made.generator(place, saved, made.last, value=inner) == outer
+    put_callee(made, inside(made["callee"]), previous=inner + made.interpreter.layout.generator_frame)
+    assert made.stack() == ["caller", "generator", "generator", "callee"]
 
 
 def put_driven(made: Made, linked: bool, previous: int | None = None) -> None:

@@ -11,12 +11,13 @@ and asks again. Used from compiled code only.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uintptr_t
+from libc.string cimport memmove
 
 from tachyscope._core.codes cimport CALLS, CODE_NATIVE, ITERATES, NO_CODE, CodeTable, Driver, codes_find, codes_holding
 from tachyscope._core.frames cimport (
     GENERATOR_OWNER, STACK_TOP_INDEX, Frame, frame_decode, frame_is_entry,
 )
-from tachyscope._core.heap cimport HEAP_BEFORE, HeapFrame, heap_get, heap_knows, heap_later, heap_place, heap_value
+from tachyscope._core.heap cimport HEAP_BEFORE, HeapFrame, heap_get, heap_known, heap_later, heap_place, heap_value
 from tachyscope._core.layout cimport Layout
 from tachyscope._core.naming cimport path_push
 from tachyscope._core.reader cimport BETWEEN, CHAIN_MAX, RECONSTRUCTED, UNCERTAIN, Driven, ThreadReader
@@ -112,14 +113,74 @@ cdef bint _remember(ThreadReader *reader, CodeTable *codes, Driven *generator, u
     return True
 
 
+cdef uintptr_t _iterates(Layout *layout, Driven *generator) noexcept nogil:
+    """The frame of the object on top of a generator's values: the one that it iterates over, if it is at FOR_ITER or
+    SEND, or yields in such a loop. 0 if that was not read."""
+    cdef uintptr_t value = heap_value(generator.at, layout, &generator.frame)
+    return value + layout.generator_frame if value else 0
+
+
+cdef int _join(ThreadReader *reader, Layout *layout, CodeTable *codes, uintptr_t held) noexcept nogil:
+    """Add the generators between the outermost one in `chain` and `held`: found from there, each holds the next, as
+    long as it waits for it, and also when it has yielded what came from there. If the innermost of them has gone on
+    already it has to be one of the function that ran the last generator of this kind."""
+    cdef uint32_t count = reader.chain_count, found = 0
+    cdef Driven *inner = &reader.chain[count - 1]
+    cdef Driven *outer = NULL
+    cdef Driven *next
+    cdef uintptr_t address = held
+    cdef int kind = ALIVE
+    while address != inner.address and kind == ALIVE:
+        if count + found == CHAIN_MAX:
+            return LOST
+        next = &reader.chain[CHAIN_MAX - 1 - found]
+        kind = _generator(reader, layout, codes, address, next) if address else NOTHING
+        if kind == UNREAD:
+            return MISSING
+        if kind == ALIVE:
+            outer, found = next, found + 1
+            address = _iterates(layout, outer)
+    if outer == NULL or (kind != ALIVE and outer.frame.code != _driver(codes, inner).code):
+        return LOST
+    memmove(&reader.chain[count], outer, found * sizeof(Driven))
+    reader.chain_count += found
+    reader.status |= RECONSTRUCTED
+    return ARRIVED
+
+
+cdef void _learn_chain(ThreadReader *reader, Layout *layout, CodeTable *codes, uintptr_t target, uintptr_t target_code,
+                       uintptr_t held) noexcept nogil:
+    cdef Driven *each
+    cdef uint32_t i
+    for i in range(reader.chain_count):
+        each = &reader.chain[i]
+        if not _executes(layout, each) and each.address != held:
+            continue
+        if i + 1 < reader.chain_count:
+            _learn(codes, each, each[1].address, each[1].frame.code)
+        else:
+            _learn(codes, each, target, target_code)
+
+
 cdef int _follow(ThreadReader *reader, Layout *layout, CodeTable *codes, uintptr_t link, uintptr_t target,
                  uintptr_t target_code, uintptr_t held) noexcept nogil:
     """Follow a link outwards to the frame at `target`, and put the generators on the way into `chain`, innermost first.
-    `held` is the one that the target itself says to run. A generator that was left since is believed to be run by
-    whoever ran it the last time."""
+    `held` is the one that the target itself says to run."""
+    cdef int arrival = _outwards(reader, layout, codes, link, target, target_code, held)
+    if arrival == LOST and reader.chain_count and held:
+        arrival = _join(reader, layout, codes, held)
+    if arrival == ARRIVED:
+        _learn_chain(reader, layout, codes, target, target_code, held)
+    return arrival
+
+
+cdef int _outwards(ThreadReader *reader, Layout *layout, CodeTable *codes, uintptr_t link, uintptr_t target,
+                   uintptr_t target_code, uintptr_t held) noexcept nogil:
+    """Follow a link from frame to frame. A generator that was left since is believed to be run by whoever ran it the
+    last time."""
     cdef Driven *last
     cdef Driver *driver
-    cdef uint32_t steps, count = 0, learned = 0
+    cdef uint32_t steps, count = 0
     cdef uintptr_t expected = 0
     cdef int kind
     reader.chain_count, reader.chain_by_c = 0, False
@@ -159,19 +220,12 @@ cdef int _follow(ThreadReader *reader, Layout *layout, CodeTable *codes, uintptr
             link, last.by_c = driver.address, driver.by_c
             expected = driver.code if driver != &last.at.driver else 0
             reader.status |= RECONSTRUCTED
-            if driver.code == target_code:
+            if driver.code == target_code and held == 0:
                 link = target
-            elif link == 0 or link == last.address or window_holds(&reader.window, link):
+            elif driver.code == target_code or link == 0 or link == last.address:
                 return LOST
     else:
         return LOST
-    for learned in range(count):
-        last = &reader.chain[learned]
-        if _executes(layout, last) or last.address == held:
-            if learned + 1 < count:
-                _learn(codes, last, last[1].address, last[1].frame.code)
-            else:
-                _learn(codes, last, target, target_code)
     return ARRIVED
 
 
@@ -193,6 +247,22 @@ cdef bint _is_left(ThreadReader *reader, uintptr_t address) noexcept nogil:
     return address != 0 and (at == NULL or at.taken != reader.heap.builds)
 
 
+cdef bint _is_run_at(ThreadReader *reader, Slot *slot, int arrival) noexcept nogil:
+    """Whether a chain whose links have been lost is run by a frame: by the place at which it is, which ran a generator
+    of that very function the last time."""
+    cdef uintptr_t *ran = heap_place(&reader.heap, slot.frame.code, slot.frame.instr)
+    cdef Driven *outermost = &reader.chain[reader.chain_count - 1]
+    if reader.chain_count == 0:
+        return False
+    if arrival == ARRIVED:
+        ran[0] = outermost.frame.code
+    elif arrival == LOST and ran[0] == outermost.frame.code:
+        outermost.by_c = not slot.role & ITERATES
+        reader.status |= RECONSTRUCTED
+        return True
+    return False
+
+
 cdef bint _between(ThreadReader *reader, Layout *layout, CodeTable *codes, uint32_t place) noexcept nogil:
     """Add to the path what lies between a slot and the one below it; false if the copy alone says what that is. Where
     the link is gone, the slot has been left since, and the innermost generator that executes is what called it."""
@@ -210,6 +280,10 @@ cdef bint _between(ThreadReader *reader, Layout *layout, CodeTable *codes, uint3
         if left:
             reader.status |= RECONSTRUCTED
             arrival = _follow(reader, layout, codes, reader.executes, below.address, below.frame.code, held)
+            if arrival == ELSEWHERE:  # it runs above the slot
+                reader.chain_count, left = 0, False
+        if _is_run_at(reader, below, arrival):
+            arrival = ARRIVED
         if arrival == ARRIVED:
             _push_chain(reader)
             by_c = reader.chain_by_c or slot.frame.is_entry
@@ -222,16 +296,13 @@ cdef bint _between(ThreadReader *reader, Layout *layout, CodeTable *codes, uint3
 
 cdef void _enter(ThreadReader *reader, Layout *layout, CodeTable *codes, Driven *generator, Leaf *leaf) noexcept nogil:
     """A generator runs above the leaf: it is the leaf now."""
-    cdef uintptr_t value = 0
     if reader.native and generator.by_c:
         path_push(&reader.path, CODE_NATIVE, 0)
     path_push(&reader.path, generator.code_id, generator.frame.instr)
     generator.at.taken = reader.heap.builds
     leaf.address, leaf.code, leaf.instr = generator.address, generator.frame.code, generator.frame.instr
     leaf.state = state_of(layout, &codes.codes[generator.code_id], &generator.frame, &leaf.role)
-    if leaf.state == WAITS and leaf.role & ITERATES:
-        value = heap_value(generator.at, layout, &generator.frame)
-    leaf.iterates = value + layout.generator_frame if value else 0
+    leaf.iterates = _iterates(layout, generator) if leaf.state == WAITS and leaf.role & ITERATES else 0
 
 
 cdef bint _is_torn_down(ThreadReader *reader, Layout *layout, Driven *generator, Leaf *leaf) noexcept nogil:
@@ -306,7 +377,7 @@ cdef bint _on_its_stack(ThreadReader *reader, Layout *layout, CodeTable *codes, 
         return False
     while at >= first:
         value = window_word(&reader.window, reader.buffer, reader.window.top, at) + layout.generator_frame
-        if heap_knows(&reader.heap, value) and _generator(reader, layout, codes, value, found) in (ALIVE, ENDED) and (
+        if heap_known(&reader.heap, value) != NULL and _generator(reader, layout, codes, value, found) in (ALIVE, ENDED) and (
                 found.code_id != NO_CODE):
             return True
         at -= 8
@@ -363,7 +434,7 @@ cdef int links_build(ThreadReader *reader, Layout *layout, CodeTable *codes) noe
     for place in range(place, <uint32_t>(reader.window.top + 1)):
         slot = &reader.window.slots[place]
         followed = False
-        if place and (slot.frame.previous != slot[-1].address or slot.frame.is_entry):
+        if place and (slot.frame.previous != (slot - 1).address or slot.frame.is_entry):
             followed = _between(reader, layout, codes, place)
         if reader.plain == place and not followed:
             reader.plain = place + 1
