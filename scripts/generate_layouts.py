@@ -165,7 +165,6 @@ UNTIL_310 = {
     "frame_code": "OFFSET(PyFrameObject, f_code)",
     "frame_previous": "OFFSET(PyFrameObject, f_back)",
     "frame_instr": "OFFSET(PyFrameObject, f_lasti)",
-    "frame_generator": "OFFSET(PyFrameObject, f_gen)",
     "code_bytecode": "OFFSET(PyCodeObject, co_code)",
     "keys_size": "OFFSET(struct old_keys, size)",
     "keys_entries": "OFFSET(struct old_keys, entries)",

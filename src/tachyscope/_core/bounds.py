@@ -31,7 +31,7 @@ FIELDS = (
     "thread_exc_info", "thread_exc_state", "thread_frame", "thread_chunk", "chunk_previous", "chunk_size",
     "chunk_data", "generator_exc_state", "generator_state", "generator_frame", "generator_executing", "frame_size",
     "frame_code", "frame_previous", "frame_instr", "frame_owner", "frame_instr_kind", "frame_entry_owner",
-    "frame_code_tag", "frame_stack_top", "frame_stack_top_kind", "frame_is_entry", "frame_generator", "frame_locals",
+    "frame_code_tag", "frame_stack_top", "frame_stack_top_kind", "frame_is_entry", "frame_locals",
     "frame_iterator",
     "code_size", "code_name", "code_qualname", "code_filename", "code_firstlineno", "code_linetable",
     "code_instructions", "code_bytecode", "code_locals", "code_stack_size", "code_version", "object_type",
@@ -79,7 +79,6 @@ def _check_frame(layout: Layout) -> None:
     widths["frame_stack_top"] = _width(layout, "frame_stack_top_kind", _STACK_TOP_BYTES)
     for name, width in widths.items():
         _check_field(layout, name, width, layout.frame_size)
-    _check_optional(layout, "frame_generator", 8, layout.frame_size)
     for name in ("frame_owner", "frame_is_entry"):
         _check_optional(layout, name, 1, layout.frame_size)
 

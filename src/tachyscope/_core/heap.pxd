@@ -1,4 +1,4 @@
-from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 
 from tachyscope._core.codes cimport Driver
 from tachyscope._core.frames cimport Frame
@@ -19,12 +19,13 @@ cdef struct HeapFrame:
     uintptr_t address               # and LATER
     uint32_t uses                   # since the last look
     uint32_t score                  # how often it was used lately
+    uint32_t ends, near             # the same of stacks that it was the leaf of (frames as objects)
     uint32_t size                   # bytes of the copy
     uint64_t fresh                  # of which read that is
     uint64_t taken                  # in which stack it is already, see `builds`
     uintptr_t code                  # of the frame while it lived
     Driver driver                   # who ran it then
-    uint8_t of_generator            # it was a generator's (frames as objects)
+    uint8_t shared                  # frames of several functions have been there (frames as objects)
     char copy[HEAP_BYTES]
 
 
@@ -32,7 +33,7 @@ cdef struct Range:
     uintptr_t lo, hi
     size_t offset
     uint32_t first, end             # the frames in it, in `expected`
-    uint32_t score                  # the lowest one of theirs
+    int64_t urgency                 # the highest one of theirs: how soon they have to be read
 
 
 cdef struct Expected:
@@ -64,7 +65,7 @@ cdef void heap_take(Heap *heap, char *buffer, size_t got) noexcept nogil
 cdef bint heap_fetch(Heap *heap, Memory *memory) noexcept nogil
 cdef bint heap_chase(Heap *heap, Memory *memory, Layout *layout, uint32_t most) noexcept nogil
 cdef HeapFrame *heap_get(Heap *heap, uintptr_t address) noexcept nogil
-cdef bint heap_knows(Heap *heap, uintptr_t address) noexcept nogil
+cdef HeapFrame *heap_known(Heap *heap, uintptr_t address) noexcept nogil
 cdef HeapFrame *heap_later(Heap *heap, uintptr_t address) noexcept nogil
 cdef uintptr_t *heap_place(Heap *heap, uintptr_t code, uint64_t instr) noexcept nogil
 cdef uintptr_t heap_value(HeapFrame *at, Layout *layout, Frame *frame) noexcept nogil

@@ -17,10 +17,12 @@ cdef enum:
     PAGE = 4096
     HEADER = 96               # bytes of the largest frame up to its locals
     GAP = 1024                # bytes between two frames that are read along with them rather than as another range
+    OBJECTS_GAP = 4096        # the same of objects, of which many are expected: a range takes as long as 10 KiB more
     RANGES = 16               # of generators that are read along; more take longer than they are worth
     LOOK_EVERY = 8            # reads after which it is found out anew which frames are expected
     FIRST_SCORE = 32          # of a frame that was just found: it is expected for the next 32 reads
     USE = 8                   # what a use adds; the score is 256 for a frame that is in every stack
+    LEAVES_FIRST = 16         # what having been the leaf counts more than having been in the stack
     LEAST = 12                # score of those that are expected: one of some 20 stacks has them
     FIRST_CAPACITY = 64
     CAPACITY_MAX = 1 << 16
@@ -129,9 +131,9 @@ cdef int _by_address(const void *one, const void *other) noexcept nogil:
     return -1 if first < second else first > second
 
 
-cdef int _by_score(const void *one, const void *other) noexcept nogil:
-    cdef uint32_t first = (<Range *>one).score, second = (<Range *>other).score
-    return -1 if first < second else first > second
+cdef int _by_urgency(const void *one, const void *other) noexcept nogil:
+    cdef int64_t first = (<Range *>one).urgency, second = (<Range *>other).urgency
+    return -1 if first > second else first < second
 
 
 cdef void _score(Heap *heap) noexcept nogil:
@@ -141,9 +143,10 @@ cdef void _score(Heap *heap) noexcept nogil:
     for i in range(heap.count):
         frame = &heap.frames[i]
         frame.score += USE * min(frame.uses, <uint32_t>LOOK_EVERY) - frame.score / 4
+        frame.near += USE * min(frame.ends, <uint32_t>LOOK_EVERY) - frame.near / 4
         if frame.score < LEAST / 2:
             continue
-        frame.uses = 0
+        frame.uses = frame.ends = 0
         if kept != i:
             heap.frames[kept] = frame[0]
         kept += 1
@@ -165,26 +168,30 @@ cdef void _choose(Heap *heap) noexcept nogil:
     qsort(heap.expected, heap.expected_count, sizeof(Expected), _by_address)
 
 
+cdef inline int64_t _urgency(HeapFrame *frame) noexcept nogil:
+    """Objects are read in the order of how soon they may be over: leaves first, and last what is in every stack."""
+    return <int64_t>LEAVES_FIRST * frame.near - frame.score
+
+
 cdef void _arrange(Heap *heap) noexcept nogil:
-    """Put frames that lie close together into one range. Objects are read in the order of how long they live: those
-    first that are in few stacks."""
-    cdef uintptr_t lo, hi
+    """Put frames that lie close together into one range."""
+    cdef uintptr_t lo, hi, gap = OBJECTS_GAP if heap.objects else GAP
     cdef uint32_t i
     cdef Range *last = NULL
     heap.range_count = 0
     for i in range(heap.expected_count):
         lo = heap.expected[i].address - HEAP_BEFORE
         hi = _end_of(heap, heap.expected[i].address)
-        if last == NULL or lo > last.hi + GAP or hi - last.lo > PAGE:
+        if last == NULL or lo > last.hi + gap or hi - last.lo > 4 * gap:
             if heap.range_count == RANGES and not heap.objects:
                 break
             last = &heap.ranges[heap.range_count]
-            last.lo, last.first, last.score = lo, i, 0xFFFFFFFF
+            last.lo, last.first, last.urgency = lo, i, -<int64_t>EMPTY
             heap.range_count += 1
         last.hi, last.end = hi, i + 1
-        last.score = min(last.score, heap.frames[heap.expected[i].place].score)
+        last.urgency = max(last.urgency, _urgency(&heap.frames[heap.expected[i].place]))
     if heap.objects:
-        qsort(heap.ranges, heap.range_count, sizeof(Range), _by_score)
+        qsort(heap.ranges, heap.range_count, sizeof(Range), _by_urgency)
 
 
 cdef void heap_expect(Heap *heap) noexcept nogil:
@@ -290,10 +297,10 @@ cdef HeapFrame *heap_get(Heap *heap, uintptr_t address) noexcept nogil:
     return NULL
 
 
-cdef bint heap_knows(Heap *heap, uintptr_t address) noexcept nogil:
-    """Whether there is a copy of a frame at an address from this read."""
+cdef HeapFrame *heap_known(Heap *heap, uintptr_t address) noexcept nogil:
+    """As `heap_get`, but what was not read with this sample is not wanted."""
     cdef HeapFrame *frame = _find(heap, address)
-    return frame != NULL and frame.fresh == heap.read
+    return frame if frame != NULL and frame.fresh == heap.read else NULL
 
 
 cdef HeapFrame *heap_later(Heap *heap, uintptr_t address) noexcept nogil:

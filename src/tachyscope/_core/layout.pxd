@@ -38,7 +38,6 @@ cdef struct Layout:
     int32_t frame_stack_top
     int32_t frame_stack_top_kind
     int32_t frame_is_entry
-    int32_t frame_generator
     int32_t frame_locals
     int32_t frame_iterator
     int32_t code_size

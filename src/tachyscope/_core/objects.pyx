@@ -3,18 +3,19 @@
 
 The first word that is read, the thread's frame, is the leaf, always. Which function it is of can be read later: a
 frame that has ended keeps its code until another function gets it. Its link may stay or be cleared, or lead to
-another frame that is not in use. So it is believed if the frame it leads to executes, or if it is the same as when
-this frame was last seen to execute; that one alone is believed for a generator, which has one consumer as long as it
-lives. Else the callers are uncertain.
+another frame that is not in use. So it is believed if the frame it leads to executes, or is of the function that called
+this one the last time. If not, that call is taken for this one: by the same frame, or by the one frame of that function
+that executes. Else the callers are uncertain; so they are where frames of several functions take turns in an object, as
+in a recursion.
 Used from compiled code only.
 """
 
 from libc.stdint cimport uint32_t, uintptr_t
 from libc.stdlib cimport realloc
 
-from tachyscope._core.codes cimport NO_CODE, CodeTable, codes_find
+from tachyscope._core.codes cimport NO_CODE, CodeTable, Driver, codes_find
 from tachyscope._core.frames cimport RUNNING, Frame, frame_decode, word_at
-from tachyscope._core.heap cimport HEAP_BEFORE, HeapFrame, heap_get
+from tachyscope._core.heap cimport HEAP_BEFORE, HeapFrame, heap_get, heap_known
 from tachyscope._core.layout cimport Layout
 from tachyscope._core.naming cimport path_push
 from tachyscope._core.reader cimport RECONSTRUCTED, TRUNCATED, UNCERTAIN, ThreadReader, Walked, reader_state
@@ -47,42 +48,70 @@ cdef bint _look(ThreadReader *reader, Layout *layout, CodeTable *codes, uintptr_
     return code_id[0] != NO_CODE
 
 
-cdef bint _executes(ThreadReader *reader, Layout *layout, uintptr_t address) noexcept nogil:
-    """Whether there is a frame that executes. (What has to be read first is wanted then.)"""
+cdef bint _calls(ThreadReader *reader, Layout *layout, uintptr_t address, uintptr_t code, bint linked) noexcept nogil:
+    """Whether there is a frame of this code, not in the stack yet; one that a link leads to may be of another if it
+    executes. (What has to be read first is wanted then.)"""
     cdef HeapFrame *at = heap_get(&reader.heap, address) if address else NULL
     cdef Frame frame
-    if at == NULL:
+    if at == NULL or at.taken == reader.heap.builds:
         return False
     frame_decode(layout, at.copy + HEAP_BEFORE, address, &frame)
-    return frame.saved == RUNNING
+    return (linked and frame.saved == RUNNING) or frame.code == code
 
 
-cdef uintptr_t _caller(ThreadReader *reader, Layout *layout, HeapFrame *at, Frame *frame) noexcept nogil:
+cdef uintptr_t _only(ThreadReader *reader, Layout *layout, uintptr_t code) noexcept nogil:
+    """The frame of this code that executes and is not in the stack yet; 0 if none was read, or several."""
+    cdef uintptr_t found = 0
+    cdef uint32_t i
+    cdef HeapFrame *at
+    cdef Frame frame
+    for i in range(reader.heap.count):
+        at = &reader.heap.frames[i]
+        if at.fresh != reader.heap.read or at.taken == reader.heap.builds:
+            continue
+        frame_decode(layout, at.copy + HEAP_BEFORE, at.address, &frame)
+        if frame.saved == RUNNING and frame.code == code:
+            if found:
+                return 0
+            found = at.address
+    return found
+
+
+cdef uintptr_t _caller(ThreadReader *reader, Layout *layout, CodeTable *codes, HeapFrame *at, Frame *frame,
+                       uint32_t code_id) noexcept nogil:
     """Who called a frame, 0 if nobody did, or that is uncertain."""
-    cdef uintptr_t known = at.driver.address if at.code == frame.code else 0
-    if frame.saved == RUNNING:
-        if frame.previous:
-            at.of_generator = (known and at.of_generator) or word_at(at.copy + HEAP_BEFORE + layout.frame_generator)
-            at.code, at.driver.address = frame.code, frame.previous
+    cdef Driver *driver = &at.driver if at.code == frame.code else &codes.codes[code_id].driver
+    cdef uintptr_t found = 0
+    if frame.saved == RUNNING and (frame.previous or driver.address == 0):
         return frame.previous
     reader.status |= RECONSTRUCTED
-    if known and (frame.previous == known or at.of_generator):
-        return known
-    if _executes(reader, layout, frame.previous):
-        return frame.previous
-    if _executes(reader, layout, known):
-        return known
-    reader.status |= UNCERTAIN
-    return 0
+    if not at.shared:
+        if _calls(reader, layout, frame.previous, driver.code, True):
+            return frame.previous
+        if at.code == frame.code and _calls(reader, layout, driver.address, driver.code, False):
+            return driver.address
+        found = _only(reader, layout, driver.code) if driver.code else 0
+    if found == 0:
+        reader.status |= UNCERTAIN
+    return found
+
+
+cdef inline void _learn(CodeTable *codes, HeapFrame *at, Frame *frame, uint32_t code_id, Frame *caller) noexcept nogil:
+    """It was seen who called a frame that executes."""
+    if at.code and at.code != frame.code:
+        at.shared = True
+    at.code, at.driver.address, at.driver.code = frame.code, frame.previous, caller.code
+    codes.codes[code_id].driver = at.driver
 
 
 cdef int objects_build(ThreadReader *reader, Layout *layout, CodeTable *codes) noexcept nogil:
     """Bring `path` up to date with what was read, `status` says how certain it is; -1 if there is no leaf. What is
     missing is in `heap.wanted`, or `window.unknown`; then more is known after that was read."""
     cdef uintptr_t address = reader_state(reader, layout, layout.thread_frame)
-    cdef uint32_t count = 0, code_id, i
+    cdef uint32_t count = 0, code_id, last_id = 0, i
     cdef HeapFrame *at
-    cdef Frame frame
+    cdef HeapFrame *last = NULL
+    cdef Frame frame, before
     reader.status, reader.path.depth = 0, 0
     reader.heap.wanted_count, reader.window.unknown = 0, 0
     reader.heap.builds += 1
@@ -95,8 +124,13 @@ cdef int objects_build(ThreadReader *reader, Layout *layout, CodeTable *codes) n
             break
         if _push(reader, count, code_id, &frame) < 0:
             return -1
+        if count == 0:
+            at.ends += 1
+        elif before.saved == RUNNING:
+            _learn(codes, last, &before, last_id, &frame)
         count += 1
-        address = _caller(reader, layout, at, &frame)
+        last, last_id, before = at, code_id, frame
+        address = _caller(reader, layout, codes, at, &frame, code_id)
     if count == 0 and reader.status & UNCERTAIN and not reader.heap.wanted_count and not reader.window.unknown:
         return -1
     for i in range(count):

@@ -86,7 +86,6 @@ class Layout:
     frame_locals: int  # where its locals start, after which come the values on its stack (3.11+)
     frame_iterator: int  # at FOR_ITER and SEND: how many words below the top of its stack the iterator is (3.11+)
     frame_is_entry: int  # one byte, set where C code called this frame (3.11)
-    frame_generator: int  # the generator or coroutine whose frame it is, NULL: it is a function's (3.8 to 3.10)
     # PyCodeObject
     code_size: int  # bytes from the start that hold every field below
     code_name: int

@@ -59,7 +59,6 @@ LAYOUT = Layout(
     frame_locals=72,
     frame_iterator=1,
     frame_is_entry=ABSENT,
-    frame_generator=ABSENT,
     code_size=144,
     code_name=120,
     code_qualname=128,

@@ -59,7 +59,6 @@ LAYOUT = Layout(
     frame_locals=ABSENT,
     frame_iterator=ABSENT,
     frame_is_entry=ABSENT,
-    frame_generator=96,
     code_size=128,
     code_name=112,
     code_qualname=ABSENT,
