@@ -251,9 +251,10 @@ cdef bint _is_run_at(ThreadReader *reader, Slot *slot, int arrival) noexcept nog
     """Whether a chain whose links have been lost is run by a frame: by the place at which it is, which ran a generator
     of that very function the last time."""
     cdef uintptr_t *ran = heap_place(&reader.heap, slot.frame.code, slot.frame.instr)
-    cdef Driven *outermost = &reader.chain[reader.chain_count - 1]
+    cdef Driven *outermost
     if reader.chain_count == 0:
         return False
+    outermost = &reader.chain[reader.chain_count - 1]
     if arrival == ARRIVED:
         ran[0] = outermost.frame.code
     elif arrival == LOST and ran[0] == outermost.frame.code:
@@ -278,10 +279,12 @@ cdef bint _between(ThreadReader *reader, Layout *layout, CodeTable *codes, uint3
         arrival = _follow(reader, layout, codes, slot.frame.previous, below.address, below.frame.code, held)
         left = arrival == LOST and reader.chain_count == 0 and _is_left(reader, reader.executes)
         if left:
-            reader.status |= RECONSTRUCTED
             arrival = _follow(reader, layout, codes, reader.executes, below.address, below.frame.code, held)
-            if arrival == ELSEWHERE:  # it runs above the slot
-                reader.chain_count, left = 0, False
+            left = arrival != ELSEWHERE  # else it runs above the slot
+            if left:
+                reader.status |= RECONSTRUCTED
+            else:
+                reader.chain_count = 0
         if _is_run_at(reader, below, arrival):
             arrival = ARRIVED
         if arrival == ARRIVED:

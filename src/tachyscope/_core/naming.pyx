@@ -18,7 +18,7 @@ cdef enum:
     ARRIVAL_FRESH_NS = 1000000     # how long a validation is good for: at most this, at most 1/16 of the age
     RESIDENT_FRESH_NS = 10000000   # ... for frames that were there in the last sample, too
     RESIDENT_CHECK_NS = 1000000
-    CHURN_NS = 1000000000          # after an address was found reused, everything is validated for this long
+    CHURN_NS = 1000000000          # after an address was found reused, all arrivals are validated for this long
     OPCODES = 128                  # read in one call
     BEFORE_FIRST = -2              # bytes; frames that have not begun say so
 
@@ -71,7 +71,7 @@ cdef inline bint _due(Engine *engine, uint32_t code_id, uint64_t now, bint arriv
     cdef uint64_t fresh_ns = ARRIVAL_FRESH_NS if arrival else RESIDENT_FRESH_NS
     if code.validated_ns >= now or code_id < CODE_FIRST:
         return False
-    if _churns(engine, now) or (arrival and engine.interval_ns >= ALWAYS_VALIDATE_NS):
+    if arrival and (_churns(engine, now) or engine.interval_ns >= ALWAYS_VALIDATE_NS):
         return True
     if (code.validated_ns - code.first_ns) / 16 < fresh_ns:
         fresh_ns = (code.validated_ns - code.first_ns) / 16
