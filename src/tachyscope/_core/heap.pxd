@@ -25,6 +25,7 @@ cdef struct HeapFrame:
     uint64_t taken                  # in which stack it is already, see `builds`
     uintptr_t code                  # of the frame while it lived
     Driver driver                   # who ran it then
+    uintptr_t outermost             # code of the frame that executed without a caller (frames as objects)
     uint8_t shared                  # frames of several functions have been there (frames as objects)
     char copy[HEAP_BYTES]
 

@@ -82,8 +82,10 @@ cdef uintptr_t _caller(ThreadReader *reader, Layout *layout, CodeTable *codes, H
     """Who called a frame, 0 if nobody did, or that is uncertain."""
     cdef Driver *driver = &at.driver if at.code == frame.code else &codes.codes[code_id].driver
     cdef uintptr_t found = 0
-    if frame.saved == RUNNING and (frame.previous or driver.address == 0):
+    if frame.saved == RUNNING and (frame.previous or driver.address == 0 or at.outermost == frame.code):
         return frame.previous
+    if frame.saved == RUNNING:
+        at.outermost = frame.code  # or a generator that is just entered: if it looks so again it is the outermost
     reader.status |= RECONSTRUCTED
     if not at.shared:
         if _calls(reader, layout, frame.previous, driver.code, True):
@@ -100,7 +102,7 @@ cdef inline void _learn(CodeTable *codes, HeapFrame *at, Frame *frame, uint32_t 
     """It was seen who called a frame that executes."""
     if at.code and at.code != frame.code:
         at.shared = True
-    at.code, at.driver.address, at.driver.code = frame.code, frame.previous, caller.code
+    at.code, at.driver.address, at.driver.code, at.outermost = frame.code, frame.previous, caller.code, 0
     codes.codes[code_id].driver = at.driver
 
 
