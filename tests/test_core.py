@@ -208,7 +208,7 @@ from tachyscope._core import reference
 from tachyscope._core.memory import Reader
 from tachyscope._core.sampler import Sampler
 from tachyscope.target import runtime
-from tachyscope.target.layouts import ABSENT, layout_for
+from tachyscope.target.layouts import layout_for
 pid, address = int(sys.argv[1]), int(sys.argv[2])
 read = Reader(pid)
 sampler = Sampler(pid, layout_for((3, 8)), address, interval_ns=1)

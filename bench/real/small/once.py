@@ -1,7 +1,7 @@
 """`once LOOPS`: functions that run once each, compiled a moment before, by the program's own clock.
 
-A function of 500 loops takes some 20 us, one of 10,000 some 400 us. What is new has to count like what
-is old.
+A function of 500 loops takes some 20 us, one of 10,000 some 400 us. What is new has to count
+like what is old.
 """
 
 from __future__ import annotations

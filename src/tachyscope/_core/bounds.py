@@ -84,7 +84,7 @@ def _check_frame(layout: Layout) -> None:
 
 
 def _check_data_stack(layout: Layout) -> None:
-    """3.11+: where chunks and generators have their words, and what a frame's size is made of."""
+    """The word that leads to the frames; 3.11+: those of chunks and generators, and what makes the size of a frame."""
     if layout.frame_owner == ABSENT:
         _check_field(layout, "thread_frame", 8, MAX_OFFSET)
         return

@@ -258,14 +258,14 @@ cdef bint heap_fetch(Heap *heap, Memory *memory) noexcept nogil:
 
 
 cdef bint heap_chase(Heap *heap, Memory *memory, Layout *layout, uint32_t most) noexcept nogil:
-    """Read the first object that is wanted, and go on along the links, over `most` objects at most: those that were read
-    with this sample already are not read again. False if the first one cannot be read."""
+    """Read the first object that is wanted, and go on along the links, over `most` objects at most: those that were
+    read with this sample already are not read again. False if the first one cannot be read."""
     cdef uintptr_t address = heap.wanted[0]
     cdef uint32_t steps
     cdef HeapFrame *frame
     for steps in range(most):
-        frame = _find(heap, address)
-        if frame == NULL or frame.fresh != heap.read:
+        frame = heap_known(heap, address)
+        if frame == NULL:
             heap.wanted[0], heap.wanted_count = address, 1
             if not heap_fetch(heap, memory):
                 return steps > 0
@@ -284,8 +284,8 @@ cdef HeapFrame *heap_get(Heap *heap, uintptr_t address) noexcept nogil:
     cdef uint32_t i
     if not _may_be_one(address & ~<uintptr_t>LATER):
         return NULL
-    frame = _find(heap, address)
-    if frame != NULL and frame.fresh == heap.read:
+    frame = heap_known(heap, address)
+    if frame != NULL:
         frame.uses += 1
         return frame
     for i in range(heap.wanted_count):

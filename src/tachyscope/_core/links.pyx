@@ -77,14 +77,17 @@ cdef inline bint _executes(Layout *layout, Driven *generator) noexcept nogil:
         HEAP_BEFORE - layout.generator_frame + layout.generator_state] == layout.generator_executing
 
 
+cdef inline uintptr_t _frame_of(Layout *layout, uintptr_t value) noexcept nogil:
+    """Where the frame of an object is if that is a generator; 0 of none."""
+    return value + layout.generator_frame if value else 0
+
+
 cdef uintptr_t _held(ThreadReader *reader, Layout *layout, uint32_t place) noexcept nogil:
     """The frame of the generator that a frame on the data stack is at FOR_ITER or SEND for, by its own copy; or 0."""
     cdef Slot *slot = &reader.window.slots[place]
-    cdef uintptr_t value
     if slot.state != WAITS or not slot.role & ITERATES:
         return 0
-    value = window_value(&reader.window, layout, reader.buffer, place)
-    return value + layout.generator_frame if value else 0
+    return _frame_of(layout, window_value(&reader.window, layout, reader.buffer, place))
 
 
 cdef inline void _learn(CodeTable *codes, Driven *generator, uintptr_t consumer, uintptr_t code) noexcept nogil:
@@ -116,8 +119,7 @@ cdef bint _remember(ThreadReader *reader, CodeTable *codes, Driven *generator, u
 cdef uintptr_t _iterates(Layout *layout, Driven *generator) noexcept nogil:
     """The frame of the object on top of a generator's values: the one that it iterates over, if it is at FOR_ITER or
     SEND, or yields in such a loop. 0 if that was not read."""
-    cdef uintptr_t value = heap_value(generator.at, layout, &generator.frame)
-    return value + layout.generator_frame if value else 0
+    return _frame_of(layout, heap_value(generator.at, layout, &generator.frame))
 
 
 cdef int _join(ThreadReader *reader, Layout *layout, CodeTable *codes, uintptr_t held) noexcept nogil:
@@ -380,8 +382,8 @@ cdef bint _on_its_stack(ThreadReader *reader, Layout *layout, CodeTable *codes, 
         return False
     while at >= first:
         value = window_word(&reader.window, reader.buffer, reader.window.top, at) + layout.generator_frame
-        if heap_known(&reader.heap, value) != NULL and _generator(reader, layout, codes, value, found) in (ALIVE, ENDED) and (
-                found.code_id != NO_CODE):
+        if heap_known(&reader.heap, value) != NULL and (
+                _generator(reader, layout, codes, value, found) in (ALIVE, ENDED) and found.code_id != NO_CODE):
             return True
         at -= 8
     return False

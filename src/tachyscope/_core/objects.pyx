@@ -14,8 +14,8 @@ from libc.stdint cimport uint32_t, uintptr_t
 from libc.stdlib cimport realloc
 
 from tachyscope._core.codes cimport NO_CODE, CodeTable, Driver, codes_find
-from tachyscope._core.frames cimport RUNNING, Frame, frame_decode, word_at
-from tachyscope._core.heap cimport HEAP_BEFORE, HeapFrame, heap_get, heap_known
+from tachyscope._core.frames cimport RUNNING, Frame, frame_decode
+from tachyscope._core.heap cimport HEAP_BEFORE, HeapFrame, heap_get
 from tachyscope._core.layout cimport Layout
 from tachyscope._core.naming cimport path_push
 from tachyscope._core.reader cimport RECONSTRUCTED, TRUNCATED, UNCERTAIN, ThreadReader, Walked, reader_state
@@ -82,9 +82,9 @@ cdef uintptr_t _caller(ThreadReader *reader, Layout *layout, CodeTable *codes, H
     """Who called a frame, 0 if nobody did, or that is uncertain."""
     cdef Driver *driver = &at.driver if at.code == frame.code else &codes.codes[code_id].driver
     cdef uintptr_t found = 0
-    if frame.saved == RUNNING and (frame.previous or driver.address == 0 or at.outermost == frame.code):
-        return frame.previous
     if frame.saved == RUNNING:
+        if frame.previous or driver.address == 0 or at.outermost == frame.code:
+            return frame.previous
         at.outermost = frame.code  # or a generator that is just entered: if it looks so again it is the outermost
     reader.status |= RECONSTRUCTED
     if not at.shared:

@@ -55,7 +55,7 @@ cdef inline size_t _gil_bytes(Layout *layout) noexcept nogil:
 cdef int _reserve(Group *group, Layout *layout) noexcept nogil:
     """Room for all that the chosen ones want to read; -1 if there is no memory for it."""
     cdef uint32_t ranges = 4 * group.interp_count, i
-    cdef size_t size = (2 * _gil_bytes(layout) + 12) * group.interp_count
+    cdef size_t size = (2 * _gil_bytes(layout) + 4 + 8) * group.interp_count  # see `_expect_gils`, `_expect_interps`
     for i in range(group.count):
         if group.members[i].chosen:
             ranges += group.members[i].thread.reading.count
