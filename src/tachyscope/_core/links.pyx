@@ -38,6 +38,9 @@ cdef enum Kind:             # of what lies at the address of a generator's frame
     ENDED = 2
     UNREAD = 3
 
+cdef enum:
+    RUNS_NONE = 1           # what a place ran that iterates over other things than generators
+
 # The frame that is innermost so far: a generator's, or one on the data stack.
 cdef struct Leaf:
     uintptr_t address, code
@@ -372,9 +375,10 @@ cdef bint _is_driven(ThreadReader *reader, CodeTable *codes, Leaf *leaf, int arr
     return True
 
 
-cdef bint _on_its_stack(ThreadReader *reader, Layout *layout, CodeTable *codes, Leaf *leaf,
+cdef bint _on_its_stack(ThreadReader *reader, Layout *layout, CodeTable *codes, Leaf *leaf, bint ask,
                         Driven *found) noexcept nogil:
-    """The innermost generator among the values of a function that does not say how many of them are in use."""
+    """The innermost generator among the values of a function that does not say how many of them are in use. Those that
+    were not read are wanted if `ask`."""
     cdef Slot *slot = &reader.window.slots[reader.window.top]
     cdef uintptr_t first = slot.address + layout.frame_locals + 8 * codes.codes[slot.code_id].locals
     cdef uintptr_t at = slot.address + slot.size - 8, value
@@ -382,7 +386,7 @@ cdef bint _on_its_stack(ThreadReader *reader, Layout *layout, CodeTable *codes, 
         return False
     while at >= first:
         value = window_word(&reader.window, reader.buffer, reader.window.top, at) + layout.generator_frame
-        if heap_known(&reader.heap, value) != NULL and (
+        if (heap_get(&reader.heap, value) if ask else heap_known(&reader.heap, value)) != NULL and (
                 _generator(reader, layout, codes, value, found) in (ALIVE, ENDED) and found.code_id != NO_CODE):
             return True
         at -= 8
@@ -392,14 +396,19 @@ cdef bint _on_its_stack(ThreadReader *reader, Layout *layout, CodeTable *codes, 
 cdef void _recall(ThreadReader *reader, Layout *layout, CodeTable *codes, Leaf *leaf, bint lost) noexcept nogil:
     """The generator that runs is not to be found (`lost`: one does): it is one of the function that this place ran the
     last time, if it ran one. 3.11 runs every generator by C code, and a frame that runs says exactly which instruction
-    it is at; so one at FOR_ITER or SEND waits for a generator."""
-    cdef uintptr_t ran = heap_place(&reader.heap, leaf.code, leaf.instr)[0]
+    it is at; so one at FOR_ITER or SEND waits for a generator, if it has one: at first that is asked."""
+    cdef uintptr_t *ran = heap_place(&reader.heap, leaf.code, leaf.instr)
     cdef bint iterates = layout.frame_is_entry >= 0 and leaf.state == RUNS and leaf.role & ITERATES
     cdef Driven generator
-    if ran == 0 or not (iterates or (lost and leaf.role & CALLS)):
+    if not (iterates or (ran[0] and lost and leaf.role & CALLS)) or ran[0] == RUNS_NONE:
         return
-    if not iterates or not _on_its_stack(reader, layout, codes, leaf, &generator):
-        generator.code_id = codes_find(codes, ran)
+    if iterates and _on_its_stack(reader, layout, codes, leaf, ran[0] == 0, &generator):
+        ran[0] = generator.frame.code
+    elif ran[0] == 0:
+        ran[0] = RUNS_NONE if reader.heap.wanted_count == 0 and reader.window.unknown == 0 else 0
+        return
+    else:
+        generator.code_id = codes_find(codes, ran[0])
     if generator.code_id != NO_CODE:
         reader.status |= RECONSTRUCTED
         path_push(&reader.path, generator.code_id, <int64_t>codes.codes[generator.code_id].bytecode)
