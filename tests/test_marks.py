@@ -92,9 +92,10 @@ def test_who_is_about_to_make_a_generator_still_runs(made: Made) -> None:
 
 
 def test_who_has_not_begun_is_no_leaf(made: Made) -> None:
+    """From 3.14 on a short function says this through its first instructions."""
     put_caller(made)
     put_callee(made, 0 if made.interpreter.version >= (3, 13) else -2, made["callee"].locals)
-    assert made.stack() == ["caller"]
+    assert made.stack() == (["caller"] if made.interpreter.indexed else ["caller", "callee"])
 
 
 def test_who_has_not_been_entered_by_c_code_is_no_leaf(made: Made) -> None:
@@ -116,6 +117,24 @@ def test_who_runs_in_c_code_waits_for_what_that_calls(made: Made) -> None:
     put_callee(made, inside(made["callee"]), previous=made.entry(made.last, 1))
     made.from_c(made.last)
     assert made.stack() == ["caller", "callee"]
+
+
+def test_who_was_left_by_a_call_that_raised_is_no_leaf(made: Made) -> None:
+    """What C code called, and a call in it raised: its stack has been emptied, and it says to be in that call still."""
+    if not made.interpreter.indexed:
+        pytest.skip("it loses its code when it is over")
+    outer = put_caller(made, runs=True)
+    made.push(outer, in_call(made, outer), outer.locals, previous=made.entry(made.last, 1))
+    made.from_c(made.last)
+    assert made.stack() == ["caller"]
+
+
+def test_who_waits_with_an_empty_stack_is_told_by_what_it_called(made: Made) -> None:
+    outer = put_caller(made, runs=made.interpreter.indexed)
+    made.push(outer, in_call(made, outer), outer.locals, previous=made.entry(made.last, 1))
+    made.from_c(made.last)
+    put_callee(made, inside(made["callee"]))
+    assert made.stack() == ["caller", "caller", "callee"]
 
 
 def test_remains_above_the_leaf_do_not_count(made: Made) -> None:

@@ -36,6 +36,7 @@ cdef struct Slot:
     Frame frame
     uint32_t code_id, chunk, size
     uint8_t state, role
+    uint8_t emptied             # it holds no values but its locals (3.11 to 3.13)
     uint32_t depth              # of the path up to it, see `links`
     uintptr_t on_c_stack        # the entry frame on the C stack that is nearest below it (3.12+)
 

@@ -74,7 +74,7 @@ cdef uint8_t state_of(Layout *layout, Code *code, Frame *frame, uint8_t *role) n
     role[0] = code_role(code, offset)
     if indexed and frame.saved == RUNNING:
         return RUNS
-    if offset < 0 or (offset == 0 and frame.saved == code.locals and (indexed or not role[0] & CREATES)):
+    if offset < 0 or (offset == 0 and frame.saved == code.locals and indexed):
         return NEW
     # What makes a generator steps on before it leaves; to 3.13 it saves its stack only then.
     created = code_role(code, offset - 2) & CREATES or (indexed and role[0] & CREATES)
@@ -125,6 +125,7 @@ cdef int _look(Window *window, Layout *layout, CodeTable *codes, char *raw, uint
         return -1
     slot.frame, slot.code_id, slot.size = frame, code_id, code.frame_bytes
     slot.state = state_of(layout, code, &frame, &slot.role)
+    slot.emptied = layout.frame_stack_top_kind == STACK_TOP_INDEX and frame.saved == code.locals
     return 0
 
 
@@ -152,11 +153,11 @@ cdef uint32_t _judge(Window *window, uint32_t place, bint *live) noexcept nogil:
     elif slot.state != WAITS or not linked:
         live[0] = False
     elif beside:
-        live[0] = True   # what was left may be calling, too: a destructor, or the class of an exception
+        live[0] = not slot.emptied  # that is how a call which raises leaves; if it waits, what it called tells
     elif below != NULL and below.state == RUNS:
         live[0] = False  # who runs does not wait for a call: that one is over
-    if live[0] and window.top >= 0 and <uint32_t>window.top + 1 < place and not (
-            window.slots[window.top + 1].role & RAISES and window.slots[window.top + 1].frame.saved):
+    if (live[0] and window.top >= 0 and <uint32_t>window.top + 1 < place and slot.frame.previous != below.address
+            and not (window.slots[window.top + 1].role & RAISES and window.slots[window.top + 1].frame.saved)):
         window.slots[window.top + 1] = slot[0]
         return window.top + 1
     return place
