@@ -180,6 +180,10 @@ class Made:
         if layout.thread_frame != ABSENT:
             self._word(THREAD + layout.thread_frame, generator + layout.generator_frame)
 
+    def current(self, frame: int) -> None:
+        """Let the thread state call a frame the current one (3.13 and later)."""
+        self._word(THREAD + self.interpreter.layout.thread_frame, frame)
+
     def stack(self) -> list[str]:
         """Return the names of the one stack that the core sees, outermost first."""
         table = opcodes_of(self.interpreter.version)

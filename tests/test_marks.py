@@ -8,6 +8,8 @@ import pytest
 from made_process import HEAP, PAGE, RUNS, Function, Interpreter, Made, ask
 from support import INTERPRETERS
 
+from tachyscope.target.layouts import ABSENT
+
 CALLS = ("CALL", "CALL_FUNCTION", "PRECALL")
 RETURNS = ("RETURN_VALUE", "RETURN_CONST")
 
@@ -119,22 +121,16 @@ def test_who_runs_in_c_code_waits_for_what_that_calls(made: Made) -> None:
     assert made.stack() == ["caller", "callee"]
 
 
-def test_who_was_left_by_a_call_that_raised_is_no_leaf(made: Made) -> None:
-    """What C code called, and a call in it raised: its stack has been emptied, and it says to be in that call still."""
-    if not made.interpreter.indexed:
-        pytest.skip("it loses its code when it is over")
+@pytest.mark.parametrize("left", [True, False])
+def test_a_call_that_raised_leaves_a_frame_that_the_thread_state_tells_of(made: Made, left: bool) -> None:
+    """C code called it, and a call in it raised: its stack has been emptied, and it says to be in that call still."""
+    if not made.interpreter.indexed or made.interpreter.layout.thread_frame == ABSENT:
+        pytest.skip("no such mark, or it is not in the thread state which frame is current")
     outer = put_caller(made, runs=True)
-    made.push(outer, in_call(made, outer), outer.locals, previous=made.entry(made.last, 1))
-    made.from_c(made.last)
-    assert made.stack() == ["caller"]
-
-
-def test_who_waits_with_an_empty_stack_is_told_by_what_it_called(made: Made) -> None:
-    outer = put_caller(made, runs=made.interpreter.indexed)
-    made.push(outer, in_call(made, outer), outer.locals, previous=made.entry(made.last, 1))
-    made.from_c(made.last)
-    put_callee(made, inside(made["callee"]))
-    assert made.stack() == ["caller", "caller", "callee"]
+    below = made.last
+    address = made.push(outer, in_call(made, outer), outer.locals, previous=made.entry(below, 1))
+    made.current(below if left else address)
+    assert made.stack() == ["caller"] * (1 if left else 2)
 
 
 def test_remains_above_the_leaf_do_not_count(made: Made) -> None:

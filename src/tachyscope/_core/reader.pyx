@@ -193,13 +193,11 @@ cdef int _scan(ThreadReader *reader, Engine *engine) noexcept nogil:
 cdef void _see_thread(ThreadReader *reader, Layout *layout) noexcept nogil:
     """What the thread state says of generators: which one is current. While that calls a function that the copy does
     not show yet, or comes from C code, it is still the innermost one that executes."""
-    cdef uintptr_t item = reader_state(reader, layout, layout.thread_exc_info), frame = 0
+    cdef uintptr_t item = reader_state(reader, layout, layout.thread_exc_info), frame = reader.window.current
     cdef Slot *top = &reader.window.slots[reader.window.top] if reader.window.top >= 0 else NULL
     reader.executes = 0
     if item != 0 and item != reader.address + layout.thread_exc_state:
         reader.executes = item - layout.generator_exc_state + layout.generator_frame
-    if layout.thread_frame >= 0:
-        frame = reader_state(reader, layout, layout.thread_frame)
     if layout.thread_frame < 0 or top == NULL:
         reader.current = reader.executes
     elif window_holds(&reader.window, frame):
@@ -270,6 +268,8 @@ cdef int _derive(ThreadReader *reader, Engine *engine, uint32_t *node) noexcept 
     cdef uint32_t attempt
     for attempt in range(<uint32_t>ATTEMPTS):
         if engine.layout.frame_owner >= 0:
+            if engine.layout.thread_frame >= 0:
+                reader.window.current = reader_state(reader, &engine.layout, engine.layout.thread_frame)
             outcome = _scan(reader, engine)
             if outcome != SCANNED:
                 return outcome if outcome == BEYOND or outcome == STALE else <int>NONSENSE

@@ -51,6 +51,7 @@ cdef struct Window:
     uint32_t kept               # slots, from the outermost, that are as they were when a stack was last built of them
     int32_t top                 # the innermost frame of the copy; -1: there is none
     uint32_t doubted            # the code for which a frame was found to be none, or no more than remains; or NO_CODE
+    uintptr_t current           # the frame that the thread state calls current, right after the copy; 0: not known (3.12)
     uintptr_t unknown, refused  # code that is to be copied; code that turned out to be none
     uintptr_t peak              # the highest end of a leaf since `scans` began to count
     uint32_t scans, steady      # the least `kept` in these scans

@@ -153,7 +153,9 @@ cdef uint32_t _judge(Window *window, uint32_t place, bint *live) noexcept nogil:
     elif slot.state != WAITS or not linked:
         live[0] = False
     elif beside:
-        live[0] = not slot.emptied  # that is how a call which raises leaves; if it waits, what it called tells
+        # What was left may be calling, too: a destructor, or the class of an exception. But a call that raised empties
+        # the stack of its frame, which says to be in that call still: then the thread state is believed.
+        live[0] = not (slot.emptied and window.chunks[slot.chunk].start <= window.current < slot.address)
     elif below != NULL and below.state == RUNS:
         live[0] = False  # who runs does not wait for a call: that one is over
     if (live[0] and window.top >= 0 and <uint32_t>window.top + 1 < place and slot.frame.previous != below.address
