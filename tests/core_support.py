@@ -10,6 +10,7 @@ import os
 import platform
 import signal
 import time
+from array import array
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,8 +20,10 @@ from typing import Any, NamedTuple
 from support import READY_TIMEOUT_SECONDS, Target
 
 from tachyscope._core import reference
+from tachyscope._core.batch import Batch, Status
 from tachyscope._core.memory import Reader
-from tachyscope._core.sampler import SLICE_OVER, Sampler
+from tachyscope._core.sampler import SLICE_OVER, Sampler, tick_times
+from tachyscope.profile.collector import Collector, RawNode
 from tachyscope.profile.locations import CodeLines, TableKind
 from tachyscope.target import runtime
 from tachyscope.target.opcodes import opcodes_of
@@ -84,36 +87,87 @@ def attach(pid: int, ident: int = 0) -> Attached:
     return Attached(found, read, thread)
 
 
+_collectors: dict[int, tuple[Sampler, Collector]] = {}
+
+
+def collected(sampler: Sampler) -> Collector:
+    """Return what a sampler has brought in so far."""
+    _, collector = _collectors.setdefault(id(sampler), (sampler, Collector((3, 0))))
+    collector.add(sampler.drain(whole=True))
+    return collector
+
+
+def counts_of(sampler: Sampler) -> list[int]:
+    """Return the samples of each node, of all threads, as ticks."""
+    return list(counts_by_track(sampler).get(None, []))
+
+
+def counts_by_track(sampler: Sampler) -> dict[int | None, list[int]]:
+    """Return the samples of each node for each track, and for all together (None)."""
+    collector = collected(sampler)
+    counts: dict[int | None, list[int]] = {}
+    for track, node, status, _, ticks in collector.states():
+        for key in (track, None) if not status & Status.FAILED else ():
+            counts.setdefault(key, [0] * len(collector.nodes))[node] += ticks
+    return counts
+
+
+def ticks_with(sampler: Sampler, bits: Status) -> int:
+    """Return for how many ticks of all threads the status had one of these bits."""
+    return sum(ticks for _, _, status, _, ticks in collected(sampler).states() if status & bits)
+
+
 def stacks_of(sampler: Sampler) -> Counter[Stack]:
     """Return how often each stack was sampled."""
-    codes, nodes, counts = sampler.codes(), sampler.nodes(), sampler.counts()
+    counts, collector = counts_of(sampler), collected(sampler)
     stacks: Counter[Stack] = Counter()
     for node, count in enumerate(counts):
         if count:
-            stacks[tuple(path(codes, nodes, node))] += count
+            stacks[tuple(path(collector.codes, collector.nodes, node))] += count
     return stacks
 
 
-def path(codes: list[tuple[str, str, str, int, bytes]], nodes: list[tuple[int, int, int]], node: int) -> list[Seen]:
+def path(codes: list[tuple[str, str, str, int, bytes]], nodes: list[RawNode], node: int) -> list[Seen]:
     """Return the frames of a node, leaf first."""
     frames = []
     while node:
-        node, code, offset = nodes[node]
+        node, code, offset, _ = nodes[node]
         frames.append(Seen(*codes[code], offset))
     return frames
 
 
 def names_of(sampler: Sampler) -> Counter[tuple[str, ...]]:
     """Return how often each stack was sampled, by the names of its functions, root first."""
-    codes, nodes = [code[0] for code in sampler.codes()], sampler.nodes()
+    return named(collected(sampler), counts_of(sampler))
+
+
+def named(collector: Collector, counts: list[int]) -> Counter[tuple[str, ...]]:
+    """Return samples per node as samples per stack, by the names of its functions, root first."""
     paths: list[tuple[str, ...]] = [()]  # parents come before children
-    for parent, code, _ in nodes[1:]:
-        paths.append((*paths[parent], codes[code]))
-    named: Counter[tuple[str, ...]] = Counter()
-    for names, count in zip(paths, sampler.counts(), strict=True):
+    for parent, code, _, _ in collector.nodes[1:]:
+        paths.append((*paths[parent], collector.codes[code][0]))
+    stacks: Counter[tuple[str, ...]] = Counter()
+    for names, count in zip(paths, counts, strict=False):
         if count:
-            named[names] += count
-    return named
+            stacks[names] += count
+    return stacks
+
+
+def due_times(batch: Batch, interval_ns: int, ticks: int) -> list[int]:
+    """Return when each of the first ticks of a sampler was due."""
+    times: list[int] = []
+    for anchor in batch.anchors:
+        del times[anchor.tick :]
+        times += array("Q", tick_times(anchor, interval_ns, ticks - len(times)))
+    return times
+
+
+def times_of(batch: Batch, interval_ns: int, ticks: int) -> list[int]:
+    """Return when each of the first ticks of a sampler was: when it was due, or later where the stream says so."""
+    times = due_times(batch, interval_ns, ticks)
+    for tick, late_ns in zip(*(array("Q", column) for column in batch.corrections), strict=True):
+        times[tick] += late_ns
+    return times
 
 
 def run_for(sampler: Sampler, seconds: float) -> int:

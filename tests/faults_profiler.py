@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from core_support import PROGRAMS, Attached, attach, go_on, run_for
+from core_support import PROGRAMS, Attached, attach, counts_of, go_on, run_for
 from support import READY_TIMEOUT_SECONDS, Target, spawn, spawn_target
 
 from tachyscope._core.sampler import SLICE_OVER, TARGET_FAULTS
@@ -52,13 +52,14 @@ def recording(target: Target) -> Iterator[Recorder]:
     recorder = Recorder(target.pid, sampling)
     try:
         yield recorder
-        accuracy, profile = recorder.accuracy(), recorder.profile()
+        profile = recorder.profile()
+        accuracy = profile.accuracy
     finally:
         recorder.close()
     if not sampling.all_threads:
         assert accuracy.ticks == accuracy.samples + accuracy.failed + accuracy.missed, accuracy
     assert sum(samples for _, _, samples in profile.stacks()) == accuracy.samples, accuracy
-    counts.update(targets=1, samples=accuracy.samples, failed=accuracy.failed, programs=len(recorder._harvests))
+    counts.update(targets=1, samples=accuracy.samples, failed=accuracy.failed, programs=len(recorder._sources))
 
 
 def sample_to_the_end(recorder: Recorder, begin: Callable[[], None] = lambda: None) -> None:
@@ -135,7 +136,7 @@ def sample_any_thread(here: Attached, seconds: float) -> None:
         assert run_for(sampler, SLICE_S) in (SLICE_OVER, TARGET_FAULTS)
     counters = sampler.counters
     assert counters["hits"] == counters["samples"] + counters["failed"]
-    assert sum(sampler.counts()) == counters["samples"]
+    assert sum(counts_of(sampler)) == counters["samples"]
     counts.update(any_thread_samples=counters["samples"], faults=counters["faults"])
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from tachyscope import (
     export,
     launch,
 )
+from tachyscope.recorder import Recorder, Sampling
 
 BUSY = """
 import time
@@ -95,6 +97,41 @@ def test_attach_sample_twice_and_leave_the_target_alone() -> None:
     assert late.target.command[0] == sys.executable
     assert late.target.python_version == ".".join(map(str, sys.version_info[:3]))
     assert functions_of(late)["hot"] > 0.9 * second
+
+
+def test_short_bursts_lose_nothing() -> None:
+    """What was learned of the target is kept from one to the next: each begins at once, and all see what one sees."""
+    with spawn_target(sys.executable, FOREVER) as target, attach(target.pid) as session:
+        counts = [0] + [session.sample(0.005) for _ in range(1000)]
+        profile = session.profile()
+    assert sum(later > earlier for earlier, later in pairwise(counts)) >= 990
+    assert functions_of(profile)["hot"] > 0.99 * profile.samples
+    assert 4.5 <= profile.accuracy.duration_s <= 6.5
+
+
+def test_what_was_taken_is_not_counted_again() -> None:
+    with spawn_target(sys.executable, FOREVER) as target, attach(target.pid, all_threads=True) as session:
+        session.sample(0.1)
+        first = session.take()
+        assert session.profile().samples == session.profile().accuracy.ticks == 0
+        session.sample(0.1)
+        second = session.take()
+    for each in (first, second):
+        assert each.samples == each.accuracy.samples == each.accuracy.ticks - each.accuracy.missed > 0
+        assert 0.05 <= each.accuracy.duration_s <= 0.5
+        assert functions_of(each)["hot"] == each.samples
+
+
+def test_a_profile_during_a_run_has_everything_so_far() -> None:
+    seen = []
+    with spawn_target(sys.executable, FOREVER) as target:
+        recorder = Recorder(target.pid, Sampling(100_000))
+        recorder.attach()
+        recorder.sample(0.4, watch=lambda: seen.append((recorder.samples, recorder.profile().samples)))
+        recorder.close()
+    assert len(seen) > 3
+    assert all(counted == profiled > 0 for counted, profiled in seen)
+    assert [profiled for _, profiled in seen] == sorted({profiled for _, profiled in seen})
 
 
 def test_a_target_that_ends_is_no_error() -> None:

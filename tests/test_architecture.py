@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "errors": set(),
     "target": {"errors"},
     "_core": {"errors", "target"},
-    "profile": {"errors"},
+    "profile": {"errors", "_core"},
     "formats": {"errors", "profile"},
     "priority": {"_core"},
     "roster": {"errors", "target", "priority"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import errno
+import json
 import os
 import signal
 import statistics
@@ -24,14 +25,22 @@ from core_support import (
     Attached,
     Stack,
     attach,
+    collected,
+    counts_of,
+    due_times,
+    go_on,
+    line_of,
     names_of,
     run_for,
     run_until,
     stacks_of,
+    ticks_with,
+    times_of,
     wait_for_state,
 )
 from support import INTERPRETERS, READY_TIMEOUT_SECONDS, WAITING, Target, spawn_target
 
+from tachyscope._core.batch import Status
 from tachyscope._core.memory import Reader, floor_rate
 from tachyscope._core.sampler import (
     INTERRUPTED,
@@ -115,19 +124,19 @@ def test_a_slice_ends_when_it_should() -> None:
 
 
 def test_the_seed_decides_the_ticks() -> None:
-    """The interval is so long that it does not matter by how much a tick comes late on a busy machine."""
-    interval_ns, seconds = 300 * MILLISECOND_NS, 3.0
+    """By how much a tick comes late on a busy machine does not matter."""
+    interval_ns, seconds = 10 * MILLISECOND_NS, 0.1
 
     def ticks(sampler: Sampler) -> list[float]:
         run_for(sampler, seconds)
-        times = array("Q", sampler.samples()[1])
+        times = due_times(sampler.drain(), interval_ns, 8)
         return [(each - sampler.counters["start_ns"]) / interval_ns for each in times]
 
     def distance(one: list[float], other: list[float]) -> float:
         return statistics.median(abs(a - b) for a, b in zip(one, other, strict=False))
 
     with waiting() as (_, at), ThreadPoolExecutor() as side_by_side:
-        samplers = [at.sampler(interval_ns=interval_ns, seed=seed, record=True) for seed in (7, 7, 8)]
+        samplers = [at.sampler(interval_ns=interval_ns, seed=seed) for seed in (7, 7, 8)]
         first, same, other = side_by_side.map(ticks, samplers)
     assert distance(first, same) < 0.15 < distance(first, other)
 
@@ -136,28 +145,72 @@ def test_ticks_are_anywhere_in_their_interval() -> None:
     """Kolmogorov-Smirnov: at this bound one honest clock in 100,000 would fail."""
     interval_ns = 100_000
     with waiting() as (_, at):
-        sampler = at.sampler(interval_ns=interval_ns, record=True)
+        sampler = at.sampler(interval_ns=interval_ns)
         assert run_for(sampler, 1.5) == SLICE_OVER
     counters = sampler.counters
-    nodes, times = array("I", sampler.samples()[0]), array("Q", sampler.samples()[1])
-    assert len(nodes) == len(times) == counters["reads"] - counters["failed"] - counters["interrupted"] > 300
-    assert list(times) == sorted(times)
+    ticks = counters["hits"] + counters["missed"]
+    times = due_times(sampler.drain(), interval_ns, ticks)
+    assert ticks > 300
+    assert times == sorted(times)
+    assert times[-1] <= counters["last_ns"]
     phases = sorted((each - counters["start_ns"]) % interval_ns / interval_ns for each in times)
     distance = max(abs(phase - (rank + 0.5) / len(phases)) for rank, phase in enumerate(phases))
     assert distance < 2.5 / len(phases) ** 0.5
 
 
-def test_recorded_samples_are_the_counted_ones() -> None:
+def test_ticks_are_when_the_stream_says() -> None:
+    """A program tells when it went from one function to the other: that is between two ticks."""
+    interval_ns = MILLISECOND_NS
+    with spawn_target(NEWEST, PROGRAMS / "clocked.py") as target:
+        sampler = attach(target.pid).sampler(interval_ns=interval_ns)
+        go_on(target)
+        run_for(sampler, 1.6)
+        told = json.loads(line_of(target))
+    batch = sampler.drain(whole=True)
+    times = times_of(batch, interval_ns, sampler.counters["hits"] + sampler.counters["missed"])
+    names, codes = [code[0] for code in batch.codes], array("I", batch.nodes.code)
+    began: dict[str, list[int]] = {"even": [], "odd": [], "<module>": []}
+    for node, tick in zip(array("I", batch.spans.node), array("Q", batch.spans.tick), strict=True):
+        began[names[codes[node]]].append(times[tick])
+    late = []
+    for number, begin in enumerate(told):
+        nearest = min(began["odd" if number % 2 else "even"], key=lambda each: abs(each - begin))
+        late.append((nearest - begin) / interval_ns)
+    assert min(late) > -0.25, late
+    assert statistics.median(late) < 1.75, late  # the gap between two ticks is up to one and a half intervals
+
+
+def test_spans_add_up() -> None:
+    """Those of a track follow each other; what lasts and what was drained before is the same as all at once."""
     with spawn_target(NEWEST, PROGRAMS / "mixed.py") as target:
-        sampler = attach(target.pid).sampler(interval_ns=100_000, record=True)
-        run_for(sampler, 0.3)
-    recorded = array("I", sampler.samples()[0])
-    counts = sampler.counts()  # in ticks: a sample stands for the time until the next one
-    assert {node for node, count in enumerate(counts) if count} == set(recorded)
-    assert all(recorded.count(node) <= count for node, count in enumerate(counts))
+        sampler = attach(target.pid).sampler(interval_ns=100_000)
+        batches = []
+        for whole in (False, True, False, False, True):
+            run_for(sampler, 0.06)
+            batches.append(sampler.drain(whole))
+    end = weight = 0
+    for batch in batches:
+        spans = batch.spans
+        for first, ticks, each in zip(*(array("Q", c) for c in (spans.tick, spans.ticks, spans.weight)), strict=True):
+            assert first >= end
+            assert 0 < each <= ticks
+            end, weight = first + ticks, weight + each
     counters = sampler.counters
-    assert sum(sampler.counts()) == counters["samples"] == counters["hits"] - counters["failed"]
-    assert counters["start_ns"] < counters["last_ns"] <= time.monotonic_ns()
+    assert weight == counters["hits"] == counters["samples"] + counters["failed"]
+    assert end == counters["hits"] + counters["missed"]
+
+
+def test_a_pause_is_not_missed() -> None:
+    with waiting() as (_, at):
+        sampler = at.sampler(interval_ns=MILLISECOND_NS)
+        for _ in range(3):
+            run_for(sampler, 0.05)
+            sampler.pause()
+            time.sleep(0.1)
+    counters = sampler.counters
+    assert 0.12e9 <= counters["sampled_ns"] <= 0.2e9
+    assert 100 <= counters["hits"] + counters["missed"] <= 200
+    assert len(sampler.drain().anchors) == 3
 
 
 # Why a run ends
@@ -307,8 +360,8 @@ def test_truncated_stacks_keep_the_innermost_frames(python: Path, max_depth: int
         whole = at.reference_stack()
         sampler = at.sampler(max_depth=max_depth)
         assert seen(sampler) == whole[:max_depth] == at.reference_stack(max_depth)
-        counters = sampler.counters
-        assert counters["truncated"] == (counters["samples"] if max_depth < len(whole) else 0)
+        truncated = ticks_with(sampler, Status.TRUNCATED)
+        assert truncated == (sampler.counters["samples"] if max_depth < len(whole) else 0)
 
 
 @pytest.mark.parametrize("stacks", [10_000, pytest.param(100_000, marks=pytest.mark.long)])
@@ -316,11 +369,11 @@ def test_many_stacks(stacks: int) -> None:
     """The tree, its hash table and the code table grow many times; nothing in it is impossible."""
     with spawn_target(NEWEST, PROGRAMS / "branching.py", "8") as target:
         sampler = attach(target.pid).sampler(interval_ns=20_000)
-        run_until(sampler, lambda: len(sampler.nodes()) > stacks, 0.2)
-    nodes, codes = sampler.nodes(), sampler.codes()
-    assert all(parent < node for node, (parent, _, _) in enumerate(nodes) if node)
+        run_until(sampler, lambda: len(collected(sampler).nodes) > stacks, 0.2)
+    nodes, codes = collected(sampler).nodes, collected(sampler).codes
+    assert all(parent < node for node, (parent, _, _, _) in enumerate(nodes) if node)
     assert len(set(nodes)) == len(nodes)
-    assert sum(sampler.counts()) == sampler.counters["samples"]
+    assert sum(counts_of(sampler)) == sampler.counters["samples"]
     assert len({(name, filename, line) for name, _, filename, line, _ in codes}) == len(codes) < 40
     for names in names_of(sampler):
         below = [name for name in names if name == "descend" or name.startswith("way_")]
@@ -416,7 +469,7 @@ def test_garbage_words_are_no_frames(word: str, garbage: int) -> None:
     while not sampler.counters["hits"]:
         run_for(sampler, 0.005)
     counters = sampler.counters
-    assert counters["samples"] == counters["empty"]
+    assert counters["samples"] == sum(counts_of(sampler)[:1])
     assert counters["failed"] > 0 or word in ("code", "previous", "instr")
 
 

@@ -14,16 +14,29 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from core_support import PROGRAMS, Attached, attach, go_on, line_of, wait_until_locked, wait_until_reading
+from core_support import (
+    PROGRAMS,
+    Attached,
+    attach,
+    collected,
+    counts_by_track,
+    go_on,
+    line_of,
+    named,
+    names_of,
+    ticks_with,
+    wait_until_locked,
+    wait_until_reading,
+)
 from support import READY_TIMEOUT_SECONDS, Target, spawn, spawn_target
 
 from tachyscope import attach as profile_of
-from tachyscope._core.counts import ThreadCounts
+from tachyscope._core.batch import Status
 from tachyscope._core.sampler import SLICE_OVER, THREADS_NEW, Sampler
 from tachyscope.profile.model import Profile, ThreadInfo
 from tachyscope.target import runtime
 
-LOOKS = 40
+KNOWN = 80  # ticks of a millisecond: the kernel is asked about six threads in turn, every 2 ms
 WALL, CPU, GIL, EXCEPTION = range(4)
 SIGMAS = 3.29  # of a 99.9 % interval
 POINTS = 0.02  # what the clock, and time between two activities, may add
@@ -65,16 +78,13 @@ def run_all(sampler: Sampler, seconds: float) -> None:
     assert outcome == SLICE_OVER
 
 
-def stacks(sampler: Sampler, thread: ThreadCounts) -> Counter[tuple[str, ...]]:
-    """Return how often a thread had which stack, by names, root first."""
-    codes, nodes = [code[0] for code in sampler.codes()], sampler.nodes()
-    paths: list[tuple[str, ...]] = [()]
-    for parent, code, _ in nodes[1:]:
-        paths.append((*paths[parent], codes[code]))
-    counted = Counter[tuple[str, ...]]()
-    for node, count in thread["counts"].items():
-        counted[paths[node]] += count
-    return counted
+def by_ident(sampler: Sampler) -> dict[int, Counter[tuple[str, ...]]]:
+    """Return how often the thread with each pthread id had which stack, by names, root first."""
+    counts, collector = counts_by_track(sampler), collected(sampler)
+    return {
+        track.ident: named(collector, counts[track.track])
+        for track in collector.tracks.values() if track.track in counts
+    }  # fmt: skip
 
 
 @contextmanager
@@ -96,12 +106,12 @@ def test_every_thread_has_its_own_stack(python: Path) -> None:
         sampler = all_threads(attach(target.pid))
         run_all(sampler, 0.2)
         counters = sampler.counters
-        seen = {each["ident"]: each for each in sampler.threads()}
+        seen = by_ident(sampler)
     assert counters["failed"] == 0
     assert len(seen) == 13
     assert counters["samples"] == 13 * counters["hits"]
     for ident, _, stack in told.values():
-        assert stacks(sampler, seen[ident]) == {tuple(stack): counters["hits"]}
+        assert seen[ident] == {tuple(stack): counters["hits"]}
 
 
 def test_threads_that_wait_cost_nothing(python: Path) -> None:
@@ -121,17 +131,17 @@ def test_threads_that_work_are_seen_working(python: Path) -> None:
         sampler = all_threads(attach(target.pid))
         run_all(sampler, 1.0)
         counters = sampler.counters
-        seen = {each["ident"]: each for each in sampler.threads()}
+        seen = by_ident(sampler)
     assert counters["failed"] <= counters["samples"] / 200
     for name, (ident, _, stack) in told.items():
-        found = stacks(sampler, seen[ident])
+        found = seen[ident]
         if name.startswith("waits"):
             assert set(found) == {tuple(stack)}
         else:
             base = tuple(stack[: stack.index("work") + 1])
             assert set(found) <= {base, (*base, "leaf")}
             assert found[(*base, "leaf")] > 0.8 * found.total()
-    held = sum(each["held"] for each in seen.values())
+    held = ticks_with(sampler, Status.HOLDS)
     # While one lets the GIL go and the next one waits for a CPU, nobody has it.
     assert 0.2 * counters["hits"] < held <= counters["hits"]
 
@@ -149,11 +159,14 @@ def test_threads_come_and_go(python: Path) -> None:
     with spawn_target(python, PROGRAMS / "coming.py") as target:
         sampler = all_threads(attach(target.pid))
         run_all(sampler, 1.0)
-        counters, threads = sampler.counters, sampler.threads()
+        counters, counts, collector = sampler.counters, counts_by_track(sampler), collected(sampler)
     assert counters["failed"] <= counters["samples"] / 200
-    assert len(threads) > 50
-    for thread in threads:
-        for stack in stacks(sampler, thread):
+    assert len(counts) > 50
+    ended = [track for track in collector.tracks.values() if track.end]
+    assert len(ended) > 20
+    assert all(track.begin <= track.end for track in ended)
+    for track, of_nodes in counts.items():
+        for stack in named(collector, of_nodes) if track is not None else ():
             numbers = {name.rpartition("_")[2] for name in stack if name.startswith(("inner_", "body_"))}
             assert len(numbers) <= 1, stack
 
@@ -163,9 +176,10 @@ def test_thread_states_without_frames_spoil_nothing(python: Path) -> None:
         sampler = all_threads(attach(target.pid))
         run_all(sampler, 0.1)
         counters = sampler.counters
-        assert len(sampler.threads()) == 2
+        counts = counts_by_track(sampler)
+    assert len(counts) == 3
     assert counters["failed"] == 0
-    assert counters["empty"] == counters["hits"]
+    assert counts[None][0] == counters["hits"]
 
 
 def test_other_interpreters(python: Path) -> None:
@@ -174,7 +188,7 @@ def test_other_interpreters(python: Path) -> None:
             pytest.skip("this interpreter was built without subinterpreters for tests")
         sampler = all_threads(attach(target.pid))
         run_all(sampler, 0.2)
-        names = {name for each in sampler.threads() for stack in stacks(sampler, each) for name in stack}
+        names = {name for stack in names_of(sampler) for name in stack}
     assert "deep_inside" in names
 
 
@@ -284,11 +298,11 @@ def test_who_waits_for_the_gil(python: Path) -> None:
     with parked(python, 2, 3) as (target, _), profile_of(target.pid, interval_us=1000, all_threads=True) as session:
         threads: list[ThreadInfo] = []
         give_up = time.monotonic() + READY_TIMEOUT_SECONDS
-        while len(threads) < 6 or min(thread.cpu_looks for thread in threads) < LOOKS:
+        while len(threads) < 6 or min(thread.cpu_known for thread in threads) < KNOWN:
             assert time.monotonic() < give_up, threads
             session.sample(0.5)
             threads = list(session.profile().threads)
-    shares = {thread.name: thread.gil_waiting / thread.cpu_looks for thread in threads}
+    shares = {thread.name: thread.gil_waiting / thread.cpu_known for thread in threads}
     works = [share for name, share in shares.items() if name.startswith("works")]
     waits = [share for name, share in shares.items() if not name.startswith("works")]
     assert max(waits) < 0.05 < 0.1 < min(works) < max(works) < 0.9, shares

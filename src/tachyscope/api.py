@@ -11,7 +11,8 @@ from tachyscope.errors import TargetGone, UsageError
 from tachyscope.formats import FORMATS, load
 from tachyscope.formats.files import render, write_whole
 from tachyscope.profile.model import Profile
-from tachyscope.recorder import Mode, Recorder, Sampling
+from tachyscope.profile.modes import Mode
+from tachyscope.recorder import Recorder, Sampling
 from tachyscope.target import launch as _launch
 
 DEFAULT_INTERVAL_US = 100.0
@@ -50,6 +51,10 @@ class Session:
     def profile(self) -> Profile:
         """Return everything sampled so far. The profile does not change with later samples."""
         return self._recorder.profile()
+
+    def take(self) -> Profile:
+        """Return everything sampled so far, and count anew from here on: nothing is counted twice."""
+        return self._recorder.take()
 
     def close(self) -> None:
         """End a process that `launch` started and forget the target."""

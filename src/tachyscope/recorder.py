@@ -1,7 +1,8 @@
-"""Sampling one process from beginning to end: find its interpreter, sample, follow it through `exec`, sum up.
+"""Sampling one process from beginning to end: find its interpreter, sample, follow it through `exec`.
 
-The command line and the Python API are both thin layers over `Recorder`. The model is imported when a profile is
-made: until then it is not needed, and a run starts quicker.
+The command line and the Python API are both thin layers over `Recorder`. What the core hands over after each slice
+goes to a sink, which adds it up. The model is imported when a profile is made of that: until then it is not needed, and
+a run starts quicker.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from tachyscope._core.memory import Reader
@@ -25,13 +25,15 @@ from tachyscope._core.sampler import (
 )
 from tachyscope.errors import CorruptTarget, NotPython, TachyscopeError, TargetGone, TargetNotFound, UnsupportedPython
 from tachyscope.priority import Priority
+from tachyscope.profile.collector import Collector
+from tachyscope.profile.modes import Mode
 from tachyscope.target import process, runtime
 from tachyscope.target.opcodes import opcodes_of
 
 if TYPE_CHECKING:
-    from tachyscope._core.counts import ThreadCounts
-    from tachyscope.profile.builder import Harvest
-    from tachyscope.profile.model import Accuracy, Pauses, Profile, ThreadInfo
+    from tachyscope._core.batch import Track
+    from tachyscope.profile.builder import Part
+    from tachyscope.profile.model import Accuracy, Pauses, Profile
     from tachyscope.roster import Roster
 
 SLICE_NS = 50_000_000
@@ -44,23 +46,11 @@ embedder)."""
 MAX_DEPTH = 20_000
 """Frames of a stack that are kept; of a deeper one the innermost."""
 
-_COUNTED = (
-    "hits", "missed", "reads", "samples", "failed", "left_out", "uncertain", "reconstructed", "interrupted",
-    "truncated", "empty",
-)  # fmt: skip
+_COUNTED = ("hits", "squares", "missed", "reads", "interrupted", "samples", "failed", "sampled_ns")
 _FIRST_POLL_S = 0.0003
 _LAST_POLL_S = 0.02
 
 Stop = Callable[[], bool]
-
-
-class Mode(Enum):
-    """Which samples count: the values are the core's."""
-
-    WALL = 0
-    CPU = 1
-    GIL = 2
-    EXCEPTION = 3
 
 
 @dataclass(frozen=True)
@@ -86,6 +76,70 @@ class Progress:
     failed: int
 
 
+class _Source:
+    """A sampler, what it has brought in, and who its threads are: of one program that the process ran."""
+
+    def __init__(self, sampler: Sampler, collector: Collector, roster: Roster | None) -> None:
+        self.sampler: Sampler | None = sampler
+        self.roster = roster  # with all threads only
+        self._collector = collector
+        self._counters = dict(sampler.counters)
+        self._before = dict.fromkeys(self._counters, 0)  # the counters when it was cleared
+        self._pauses = sampler.pauses
+
+    def drain(self, whole: bool = False) -> None:
+        """Let the collector have what has come since."""
+        if self.sampler is not None:
+            self._collector.add(self.sampler.drain(whole))
+            self._counters, self._pauses = dict(self.sampler.counters), self.sampler.pauses
+
+    def end(self) -> None:
+        """The program is over."""
+        self.drain(whole=True)
+        self.sampler = None
+        if self.roster is not None:
+            self.roster.close()
+
+    def pause(self) -> None:
+        """Let the clock stand still until there is more to sample."""
+        if self.sampler is not None:
+            self.sampler.pause()
+
+    def clear(self) -> None:
+        """Count anew from here on."""
+        self._collector.clear()
+        self._before = dict(self._counters)
+
+    def counted(self, name: str) -> int:
+        """Return how much was counted of this, up to now."""
+        now = self._counters if self.sampler is None else self.sampler.counters
+        return now[name] - self._before[name]
+
+    def pauses(self) -> Pauses:
+        """Return the stops of the target."""
+        from tachyscope.profile.model import Pauses
+
+        count, total_ns, half_ns, most_ns, spared = self._pauses
+        return Pauses(count, total_ns / 1e9, half_ns / 1e3, most_ns / 1e3, spared)
+
+    def part(self, mode: Mode, tid: int, main_tid: int) -> Part:
+        """Return what has come so far. `tid` is that of the one thread, if not all are sampled."""
+        from tachyscope.profile.builder import part
+
+        roster = self.roster
+
+        def who(track: Track) -> tuple[int, str, bool]:
+            if roster is None:
+                return tid, "", tid == main_tid
+            known = roster.known(track.address, track.unique_id, track.ident, track.native_id)
+            own = known.tid or known.ident
+            return own, known.name, own == main_tid
+
+        if roster is not None and self.sampler is not None:
+            roster.rest()
+        return part(self._collector, mode, who)
+
+
 def _never() -> bool:
     return False
 
@@ -107,12 +161,7 @@ class Recorder:
         self._version_text = ""
         self._main_tid = pid  # as the target sees it
         self._command: tuple[str, ...] = ()
-        self._sampler: Sampler | None = None
-        self._roster: Roster | None = None  # with all threads only
-        self._harvests: list[Harvest] = []
-        self._totals = dict.fromkeys(_COUNTED, 0)
-        self._pauses: list[Pauses] = []
-        self._sampled_ns = 0
+        self._sources: list[_Source] = []  # the last one may live
         self._cpu_s = 0.0
         self._compared_ns = self._looked_ns = 0
 
@@ -124,7 +173,16 @@ class Recorder:
     @property
     def ran_python(self) -> bool:
         """Whether an interpreter was found that can be sampled."""
-        return bool(self._harvests)
+        return bool(self._sources)
+
+    @property
+    def _source(self) -> _Source | None:
+        """The source that lives, if there is one."""
+        return self._sources[-1] if self._sources and self._sources[-1].sampler is not None else None
+
+    @property
+    def _sampler(self) -> Sampler | None:
+        return self._sources[-1].sampler if self._sources else None
 
     # ---- finding the interpreter ----
 
@@ -177,7 +235,8 @@ class Recorder:
         """Make a sampler for the main thread, or all, if there is one already; or bring it up to date."""
         assert self._runtime is not None
         thread = 0
-        if self._sampler is None or not self.sampling.all_threads:  # finding it among many takes its time
+        sampler = self._sampler
+        if sampler is None or not self.sampling.all_threads:  # finding it among many takes its time
             thread = runtime.main_thread(self._runtime, self._reader)
             if not thread:
                 return False
@@ -185,14 +244,15 @@ class Recorder:
         if not self.sampling.all_threads:
             main = runtime.main_interpreter(self._runtime, self._reader)
             interpreters = [each for each in interpreters if each[0] == main]
-        if self._sampler is None:
-            self._sampler = self._make_sampler(thread, interpreters)
+        if sampler is None:
+            sampler = self._begin(thread, interpreters)
         elif not self.sampling.all_threads:
-            self._sampler.retarget(thread)
-        self._sampler.set_interpreters(interpreters)
+            sampler.retarget(thread)
+        sampler.set_interpreters(interpreters)
         return True
 
-    def _make_sampler(self, thread: int, interpreters: list[tuple[int, int, int]]) -> Sampler:
+    def _begin(self, thread: int, interpreters: list[tuple[int, int, int]]) -> Sampler:
+        """Make a sampler for the program that was found, and what takes in its batches."""
         assert self._runtime is not None
         if self._runtime.free_threaded and self.sampling.mode is Mode.GIL:
             raise UnsupportedPython(
@@ -207,7 +267,7 @@ class Recorder:
             max_depth=MAX_DEPTH,
             memory_fd=self._reader.fd,
             interpreters=interpreters,
-            mode=self.sampling.mode.value,
+            asks=self.sampling.mode is Mode.CPU,
             gc=self.sampling.gc,
             native=self.sampling.native,
             opcodes=self.sampling.opcodes,
@@ -216,12 +276,15 @@ class Recorder:
             natives=table.native,
             blocking=self.sampling.blocking,
         )
+        roster = None
         if self.sampling.all_threads:
             from tachyscope.roster import Roster
 
-            self._roster = Roster(self._runtime, self._reader)
+            roster = Roster(self._runtime, self._reader)
         else:
             self._watch(sampler, [(thread, process.open_stat(self.pid), self.pid)])
+        collector = Collector(self._runtime.version, table.names if self.sampling.opcodes else None)
+        self._sources.append(_Source(sampler, collector, roster))
         return sampler
 
     def _watch(self, sampler: Sampler, found: Iterable[tuple[int, int, int]]) -> None:
@@ -236,7 +299,7 @@ class Recorder:
         self, duration_s: float | None = None, stop: Stop = _never, watch: Callable[[], None] | None = None
     ) -> None:
         """Sample for `duration_s` seconds, or until the process ends or `stop` says so; `watch` is called between two
-        slices."""
+        slices, and may ask for the profile. It may be called again: what was learned of the target is kept."""
         end_ns = None if duration_s is None else time.monotonic_ns() + int(duration_s * 1e9)
         cpu_start = time.thread_time()
 
@@ -253,7 +316,9 @@ class Recorder:
                     priority.adjust()
         finally:
             self._cpu_s += time.thread_time() - cpu_start
-            self._harvest()
+            if self._source is not None:
+                self._source.drain()
+                self._source.pause()
 
     def _slice(self, end_ns: int | None) -> bool:
         """Sample for a moment; false if the interpreter is not there any more."""
@@ -261,7 +326,10 @@ class Recorder:
             return False
         assert self._sampler is not None
         until_ns = time.monotonic_ns() + SLICE_NS
+        source = self._source
+        assert source is not None
         reason = self._sampler.run(until_ns if end_ns is None else min(until_ns, end_ns))
+        source.drain()
         if reason in (TARGET_GONE, TARGET_DENIED):
             return False
         if reason == TARGET_UNSTOPPABLE:
@@ -271,14 +339,15 @@ class Recorder:
             return False
         if reason == THREADS_NEW:
             self._meet(self._sampler.new_threads())
-        if self._roster is not None:
-            self._watch(self._sampler, self._roster.settled())
+        if source.roster is not None:
+            self._watch(self._sampler, source.roster.settled())
         return self._look()
 
     def _meet(self, arrivals: list[tuple[int, int, int, int]]) -> None:
         """Note new threads; if there are none, an interpreter cannot be read any more."""
-        if arrivals and self._roster is not None:
-            self._roster.arrive(arrivals)
+        source = self._source
+        if arrivals and source is not None and source.roster is not None:
+            source.roster.arrive(arrivals)
         else:
             self._looked_ns = 0
 
@@ -307,7 +376,8 @@ class Recorder:
 
     def _lost(self, stop: Stop) -> None:
         """The program that was sampled is gone: it ended, or executed another one, which may be Python again."""
-        self._harvest()
+        if self._source is not None:
+            self._source.end()
         self._runtime = None
         if not process.exists(self.pid):
             self.gone = True
@@ -321,84 +391,65 @@ class Recorder:
 
     # ---- the result ----
 
-    def _harvest(self) -> None:
-        """Take over what the sampler has, and let it go."""
-        if self._sampler is None or self._runtime is None:
-            return
-        from tachyscope.profile.builder import Harvest
-        from tachyscope.profile.model import Pauses
-
-        if self._roster is not None:
-            self._roster.close()
-        sampler, counters = self._sampler, self._sampler.counters
-        for name in self._totals:
-            self._totals[name] += counters[name]
-        if self.sampling.blocking:
-            count, total_ns, half_ns, most_ns, spared = sampler.pauses
-            self._pauses.append(Pauses(count, total_ns / 1e9, half_ns / 1e3, most_ns / 1e3, spared))
-        self._sampled_ns += max(counters["last_ns"] - counters["start_ns"], 0)
-        threads = [(self._thread_info(each), each["counts"]) for each in sampler.threads() if each["seen"]]
-        opcodes, instructions = b"", {}
-        if self.sampling.opcodes:
-            opcodes, instructions = sampler.opcodes(), opcodes_of(self._runtime.version).names
-        self._harvests.append(
-            Harvest(sampler.codes(), sampler.nodes(), self._runtime.version, threads, opcodes, instructions)
-        )
-        self._sampler = self._roster = None
-
-    def _thread_info(self, thread: ThreadCounts) -> ThreadInfo:
-        from tachyscope.profile.model import ThreadInfo
-
-        tid, name = self.pid, ""
-        if self._roster is not None:
-            known = self._roster.known(thread["address"], thread["unique_id"], thread["ident"], thread["native_id"])
-            tid, name = known.tid or known.ident, known.name
-        return ThreadInfo(
-            tid, name, tid == self._main_tid, thread["samples"], thread["seen"], thread["held"], thread["collecting"],
-            thread["exceptions"], thread["looks"], thread["on_cpu"], thread["waiting"],
-        )  # fmt: skip
-
     def progress(self) -> Progress:
         """Return the counts so far."""
-        live = self._sampler.counters if self._sampler is not None else {}
-        return Progress(*(self._totals[name] + live.get(name, 0) for name in ("hits", "missed", "samples", "failed")))
+        return Progress(*(self._counted(name) for name in ("hits", "missed", "samples", "failed")))
+
+    def _counted(self, name: str) -> int:
+        return sum(source.counted(name) for source in self._sources)
 
     @property
     def samples(self) -> int:
         """Samples taken so far."""
-        live = self._sampler.counters["samples"] if self._sampler is not None else 0
-        return self._totals["samples"] + live
+        return self._counted("samples")
 
-    def accuracy(self) -> Accuracy:
-        """Return how well the sampling went; complete after `sample` has returned."""
+    def _accuracy(self, parts: list[Part]) -> Accuracy:
+        from tachyscope.profile.builder import Totals
         from tachyscope.profile.model import Accuracy, Pauses
 
-        totals = self._totals
+        counted = {name: self._counted(name) for name in _COUNTED}
+        totals = sum((part.totals for part in parts), Totals())
+        stops = [source.pauses() for source in self._sources] if self.sampling.blocking else []
         return Accuracy(
             interval_us=self.sampling.interval_ns / 1000,
-            duration_s=self._sampled_ns / 1e9,
-            ticks=totals["hits"] + totals["missed"],
-            samples=totals["samples"],
-            failed=totals["failed"],
-            missed=totals["missed"],
-            reads=totals["reads"],
-            uncertain=totals["uncertain"],
-            reconstructed=totals["reconstructed"],
-            interrupted=totals["interrupted"],
-            truncated=totals["truncated"],
-            left_out=totals["left_out"],
+            duration_s=counted["sampled_ns"] / 1e9,
+            ticks=counted["hits"] + counted["missed"],
+            samples=totals.samples,
+            failed=totals.failed,
+            missed=counted["missed"],
+            reads=counted["reads"],
+            uncertain=totals.uncertain,
+            reconstructed=totals.reconstructed,
+            interrupted=counted["interrupted"],
+            truncated=totals.truncated,
+            left_out=totals.left_out,
+            squares=counted["squares"],
             profiler_cpu_s=self._cpu_s,
-            pauses=sum(self._pauses, Pauses()),
+            pauses=sum(stops, Pauses()),
         )
 
     def profile(self) -> Profile:
-        """Return everything sampled so far as a finished profile."""
+        """Return everything sampled so far. May be called at any time, also by `watch` during a run."""
         from tachyscope.profile.builder import build
         from tachyscope.profile.model import TargetInfo
 
+        if self._source is not None:
+            self._source.drain(whole=True)
+        parts = [source.part(self.sampling.mode, self.pid, self._main_tid) for source in self._sources]
         target = TargetInfo(self.pid, self._command, self._version_text)
-        return build(target, self.accuracy(), self._harvests)
+        return build(target, self._accuracy(parts), parts)
+
+    def take(self) -> Profile:
+        """Return everything sampled so far, and count anew from here on."""
+        profile = self.profile()
+        self._sources = [source for source in self._sources if source.sampler is not None]
+        for source in self._sources:
+            source.clear()
+        self._cpu_s = 0.0
+        return profile
 
     def close(self) -> None:
-        """Give back what the recorder holds of the system."""
+        """Give back what the recorder holds of the system. What was sampled stays."""
+        if self._source is not None:
+            self._source.end()
         self._reader.close()

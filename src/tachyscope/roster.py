@@ -71,12 +71,16 @@ class Roster:
         with self._lock:
             return self._known.get((address, unique_id)) or Known(ident, native_id)
 
-    def close(self) -> None:
-        """Look once more, as names may have been given late, and stop."""
+    def rest(self) -> None:
+        """Look once more, as names may have been given late, and wait until all that is known is there."""
         if self._worker is not None:
             self._arrivals.put(None)
             self._worker.join()
             self._worker = None
+
+    def close(self) -> None:
+        """Stop."""
+        self.rest()
         for _, descriptor, _ in self.settled():
             if descriptor >= 0:
                 os.close(descriptor)

@@ -9,12 +9,13 @@ links      the whole stack: what lies between the frames of the window, and what
 objects    the same up to 3.10, where all frames are objects
 naming     from the frames of a sample to a node of the tree of stacks
 reader     a sample of one thread: what is read for it, in which order, and what is made of it
-members    the threads that are sampled together, and what is counted for each
+members    the threads that are sampled together, and the state of each
 threads    all threads of a process at one moment, at the cost of those that ran
 stopper    stopping single threads while a sample is read
-stacks     interned stacks and their counts
+stacks     interned stacks
+spans      what leaves the core: spans of time in which nothing changed; and `Tally`, which adds them up again
+batch      the form of what a sampler hands over
 sampler    the clock and the loop
-counts     the form of what is told of a thread
 layout     the offsets, as the core has them
 bounds     what a layout may say
 reference  a readable twin for stopped processes; the oracle of the tests

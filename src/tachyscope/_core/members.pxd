@@ -1,22 +1,9 @@
-from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 
 from tachyscope._core.naming cimport Engine
 from tachyscope._core.reader cimport ThreadReader
-from tachyscope._core.stacks cimport Counts
 from tachyscope._core.memory cimport Reading
-
-
-cdef enum Mode:
-    WALL = 0         # every sample counts
-    CPU = 1          # ... of a thread that is on a CPU
-    GIL = 2          # ... that has the GIL
-    EXCEPTION = 3    # ... that has an exception: one that is being raised or handled
-
-
-cdef enum Flag:      # of a sample, beside those of `reader.Status`
-    HOLDS = 16       # it has the GIL
-    COLLECTS = 32    # garbage
-    EXCEPTS = 64     # it has an exception
+from tachyscope._core.spans cimport Stream
 
 
 # A GIL, as it was when it was read last.
@@ -40,28 +27,28 @@ cdef struct Interp:
     size_t head_offset, collecting_offset
 
 
-# A thread of the target, and what was counted of it. What does not change is counted when it does.
+# A thread of the target, and its state since tick `since`. A span is written when that changes.
 cdef struct Member:
     ThreadReader *thread        # NULL when the thread has ended
     uintptr_t address
     uint64_t unique_id, ident, native_id
-    uint32_t interp
+    uint64_t begin, end         # ticks, 0: it lives
+    uint32_t track, interp
     int tid                     # kernel id as we see it, 0: not known yet
     int stat                    # descriptor of /proc/PID/task/TID/stat, -1: not known yet
-    uint32_t node               # its stack since tick `since`, if `counting`
-    uint64_t since
+    uint64_t since, since_weight
     uint64_t done               # the last tick at which it was looked at
-    uint8_t flags
-    uint8_t counting, settled, chosen, told
+    uint32_t node
+    uint16_t status, known      # see `spans`
+    uint16_t asked, answered    # what the kernel said the last time: bits of `status` and `known`
+    uint8_t lasting             # it has a state
+    uint8_t settled, chosen, told, listed
     uint8_t early               # it was read before the GIL was looked at
     size_t base                 # of what was read of it in the round's buffer
-    Counts counts
-    uint64_t samples, seen, failed, held, collecting, exceptions, looks, on_cpu_looks, waiting_looks
 
 
 # The threads of a process that are sampled together.
 cdef struct Group:
-    Mode mode
     uint8_t all                 # threads, as they come and go; else the first member only
     uint8_t gc, native          # special frames that are wanted
     uint8_t blocking            # who has the GIL is stopped while a sample is read
@@ -75,13 +62,16 @@ cdef struct Group:
     uint32_t ended_count, ended_capacity
     uint32_t blind              # rounds in a row that could not read all: perhaps an interpreter is gone
     uint32_t untold             # what the caller should look at: members that it does not know yet, or that it is blind
-    uint32_t turn, stride       # whose turn it is to be looked at in CPU mode: one of so many
+    uint8_t asks                # the kernel about threads with every sample
+    uint32_t turn, stride       # whose turn it is to be asked about then: one of so many
     uint32_t look               # who was looked at last otherwise, and when
     uint64_t looked_ns
-    uint64_t tick
+    Stream stream
+    uint32_t tracks             # that there have been
+    uint64_t tick               # its number, from the first one on
+    uint64_t weight             # ticks for which samples stand so far
     uint64_t now_ns             # when this sample began
     uint64_t patience_ns        # a read that takes longer was interrupted, 0: not known yet
-    uint8_t failed              # somebody's sample did, at this tick
     uint64_t watched_ns         # when the GILs were read last
     uintptr_t none              # the target's None, once it is known
     Reading reading                 # of all chosen threads, and of the GILs
@@ -90,7 +80,7 @@ cdef struct Group:
 cdef int group_init(Group *group, uint32_t max_depth) noexcept nogil
 cdef void group_clear(Group *group) noexcept nogil
 cdef void group_tidy(Group *group) noexcept nogil
-cdef void group_close(Group *group, Engine *engine, uint64_t ticks) noexcept nogil
+cdef void group_forget_ended(Group *group) noexcept nogil
 cdef void group_flush(Group *group, Engine *engine) noexcept nogil
 cdef int group_set_interps(Group *group, Engine *engine, uintptr_t *triples, uint32_t count) noexcept nogil
 cdef Member *group_add(Group *group, Engine *engine, uintptr_t address) noexcept nogil
@@ -98,9 +88,9 @@ cdef void group_retarget(Group *group, Engine *engine, uintptr_t address) noexce
 cdef void group_find_new(Group *group, Engine *engine, uint32_t number, bint whole) noexcept nogil
 cdef bint member_rejoin(Group *group, Engine *engine, Member *member) noexcept nogil
 cdef void member_leave(Group *group, Engine *engine, Member *member) noexcept nogil
-cdef void member_count(Group *group, Engine *engine, Member *member, uint64_t samples) noexcept nogil
 cdef bint member_holds(Group *group, Member *member) noexcept nogil
 cdef bint member_is_on_cpu(Group *group, Member *member) noexcept nogil
 cdef bint member_waits_for(int pid, Member *member, uintptr_t gil) noexcept nogil
+cdef void member_hear(Group *group, Engine *engine, Member *member, uint16_t asked, uint16_t answered) noexcept nogil
 cdef void member_take(Group *group, Engine *engine, Member *member, uint32_t node) noexcept nogil
 cdef void member_fail(Group *group, Engine *engine, Member *member) noexcept nogil

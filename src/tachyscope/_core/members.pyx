@@ -1,10 +1,10 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The threads of a process that are sampled together: they come and go, and samples are counted for each.
+"""The threads of a process that are sampled together: they come and go, and each is in one state until it changes.
 
 Used from compiled code only.
 """
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport UINT64_MAX, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, realloc, strtol, strtoull
 from libc.string cimport memcmp, memset, strrchr
@@ -15,9 +15,12 @@ from tachyscope._core.layout cimport Layout
 from tachyscope._core.memory cimport memory_read, reading_clear
 from tachyscope._core.naming cimport Engine
 from tachyscope._core.reader cimport (
-    BETWEEN, RECONSTRUCTED, TRUNCATED, UNCERTAIN, ThreadReader, reader_clear, reader_forget, reader_init, reader_state,
+    BETWEEN, ThreadReader, reader_clear, reader_forget, reader_init, reader_state,
 )
-from tachyscope._core.stacks cimport counts_add, counts_clear, opcode_at, tree_child
+from tachyscope._core.spans cimport (
+    COLLECTS, EXCEPTS, FAILED, HOLDS, ON_CPU, WAITS_GIL, Span, stream_add, stream_clear,
+)
+from tachyscope._core.stacks cimport opcode_at, tree_child
 
 
 cdef extern from "<unistd.h>" nogil:
@@ -51,7 +54,7 @@ cdef int group_init(Group *group, uint32_t max_depth) noexcept nogil:
 
 
 cdef void _end(Member *member) noexcept nogil:
-    """The thread is over; what was counted of it stays."""
+    """The thread is over."""
     if member.thread != NULL:
         reader_clear(member.thread)
         free(member.thread)
@@ -59,12 +62,11 @@ cdef void _end(Member *member) noexcept nogil:
     if member.stat >= 0:
         close(member.stat)
         member.stat = -1
-    member.settled = member.counting = False
+    member.settled = member.lasting = False
 
 
 cdef void _free(Member *member) noexcept nogil:
     _end(member)
-    counts_clear(&member.counts)
     free(member)
 
 
@@ -79,6 +81,7 @@ cdef void group_clear(Group *group) noexcept nogil:
     free(group.gils)
     free(group.interps)
     reading_clear(&group.reading)
+    stream_clear(&group.stream)
     memset(group, 0, sizeof(Group))
 
 
@@ -101,6 +104,13 @@ cdef void group_tidy(Group *group) noexcept nogil:
     group.count = kept
 
 
+cdef void group_forget_ended(Group *group) noexcept nogil:
+    """All has been told of the threads that are over."""
+    while group.ended_count:
+        group.ended_count -= 1
+        _free(group.ended[group.ended_count])
+
+
 cdef Member *group_add(Group *group, Engine *engine, uintptr_t address) noexcept nogil:
     """A new member for the thread state at `address`; NULL if there is no memory for it."""
     cdef uint32_t capacity = 2 * group.capacity + 16
@@ -121,7 +131,9 @@ cdef Member *group_add(Group *group, Engine *engine, uintptr_t address) noexcept
         free(member.thread)
         free(member)
         return NULL
-    member.address, member.stat = address, -1
+    member.address, member.stat, member.done = address, -1, UINT64_MAX
+    member.track, member.begin = group.tracks, group.tick
+    group.tracks += 1
     member.thread.native = group.native
     group.members[group.count] = member
     group.count += 1
@@ -132,8 +144,8 @@ cdef void group_retarget(Group *group, Engine *engine, uintptr_t address) noexce
     """Let the first member be another thread from now on."""
     cdef Member *member = group.members[0]
     if member.address != address:
-        member_flush(group, engine, member, group.tick + 1)
-        member.counting = member.settled = False
+        _flush(group, engine, member)
+        member.lasting = member.settled = member.listed = False
         reader_forget(member.thread)
         member.address = member.thread.address = address
 
@@ -262,45 +274,52 @@ cdef void group_find_new(Group *group, Engine *engine, uint32_t number, bint who
 
 cdef void member_leave(Group *group, Engine *engine, Member *member) noexcept nogil:
     """A thread is over, as it seems. Its state may be that of the next one already, so look at the list again."""
-    member_flush(group, engine, member, group.tick)
+    _flush(group, engine, member)
+    member.end, member.listed = max(group.tick, <uint64_t>1), False
     if member.interp < group.interp_count:
         group.interps[member.interp].head = 0
         group.interps[member.interp].rescan = True
     _end(member)
 
 
-# ---- counting -----------------------------------------------------------------------------------------------------
+# ---- states -------------------------------------------------------------------------------------------------------
 
-cdef void member_count(Group *group, Engine *engine, Member *member, uint64_t samples) noexcept nogil:
-    counts_add(&member.counts, member.node, samples)
-    member.samples += samples
-    engine.counters.samples += samples
-    engine.counters.truncated += samples if member.flags & TRUNCATED else 0
-    engine.counters.uncertain += samples if member.flags & UNCERTAIN else 0
-    engine.counters.reconstructed += samples if member.flags & RECONSTRUCTED else 0
-    engine.counters.empty += samples if member.node == 0 else 0
+cdef void _flush(Group *group, Engine *engine, Member *member) noexcept nogil:
+    """Write down the state that a thread had before this tick."""
+    cdef Span span
+    span.tick, span.ticks, span.weight = member.since, group.tick - member.since, group.weight - member.since_weight
+    if member.lasting and span.weight:
+        span.track, span.node, span.status, span.known = member.track, member.node, member.status, member.known
+        stream_add(&group.stream, &span)
+        if span.status & FAILED:
+            engine.counters.failed += span.weight
+        else:
+            engine.counters.samples += span.weight
+    member.since, member.since_weight = group.tick, group.weight
 
 
-cdef void member_flush(Group *group, Engine *engine, Member *member, uint64_t tick) noexcept nogil:
-    """Count what was not counted yet of the ticks before `tick`."""
-    cdef uint64_t samples = tick - member.since
-    if not member.counting or samples == 0:
+cdef void _become(Group *group, Engine *engine, Member *member, uint32_t node, uint16_t status,
+                  uint16_t known) noexcept nogil:
+    """A thread has this state at this tick, and until something else is known."""
+    if member.lasting and member.node == node and member.status == status and member.known == known:
         return
-    member.since = tick
-    member.seen += samples
-    member.exceptions += samples if member.flags & EXCEPTS else 0
-    member.held += samples if member.flags & HOLDS else 0
-    member.collecting += samples if member.flags & COLLECTS else 0
-    if group.mode == WALL or (group.mode == EXCEPTION and member.flags & EXCEPTS):
-        member_count(group, engine, member, samples)
-    elif group.mode == EXCEPTION:
-        engine.counters.left_out += samples
+    _flush(group, engine, member)
+    member.node, member.status, member.known, member.lasting = node, status, known, True
 
 
 cdef void group_flush(Group *group, Engine *engine) noexcept nogil:
+    """Write down all states as far as they have come."""
     cdef uint32_t i
     for i in range(group.count):
-        member_flush(group, engine, group.members[i], group.tick + 1)
+        _flush(group, engine, group.members[i])
+
+
+cdef void member_hear(Group *group, Engine *engine, Member *member, uint16_t asked, uint16_t answered) noexcept nogil:
+    """What the kernel says of a thread holds until it is asked again."""
+    cdef uint16_t others = ~(ON_CPU | WAITS_GIL)
+    member.asked, member.answered = asked, answered
+    if member.lasting and not member.status & FAILED:
+        _become(group, engine, member, member.node, member.status & others | asked, member.known & others | answered)
 
 
 cdef bint member_holds(Group *group, Member *member) noexcept nogil:
@@ -397,44 +416,33 @@ cdef void _identify(Group *group, Engine *engine, Member *member) noexcept nogil
     if engine.layout.thread_native_id >= 0:
         native_id = reader_state(reader, &engine.layout, engine.layout.thread_native_id)
     if ident != member.ident or native_id != member.native_id:
-        member.ident, member.native_id = ident, native_id
+        member.ident, member.native_id, member.listed = ident, native_id, False
         group.untold += member.told
         member.told = False
 
 
 cdef void member_take(Group *group, Engine *engine, Member *member, uint32_t node) noexcept nogil:
-    """A thread has this stack at this tick, and until something else is known."""
+    """A thread has this stack at this tick."""
     cdef bint holds = member_holds(group, member)
-    cdef uint8_t flags = member.thread.status | (HOLDS if holds else 0)
+    cdef uint16_t status = member.thread.status & ~BETWEEN | member.asked, known = member.answered | EXCEPTS
+    if member.interp < group.interp_count and group.gils[group.interps[member.interp].gil].known:
+        known |= HOLDS | COLLECTS
     if _has_exception(group, engine, member):
-        flags |= EXCEPTS
+        status |= EXCEPTS
     if group.all:
         _identify(group, engine, member)
-    if group.native and not flags & BETWEEN and engine.codes.native[opcode_at(engine.tree.nodes[node].place)]:
+    if group.native and not member.thread.status & BETWEEN and (
+            engine.codes.native[opcode_at(engine.tree.nodes[node].place)]):
         node = tree_child(&engine.tree, node, CODE_NATIVE, 0)
+    if holds:
+        status |= HOLDS
     if holds and group.interps[member.interp].collecting:
-        flags |= COLLECTS
+        status |= COLLECTS
         if group.gc:
             node = tree_child(&engine.tree, node, CODE_GC, 0)
-    if not (member.counting and member.node == node and member.flags == flags):
-        member_flush(group, engine, member, group.tick)
-        member.node, member.flags = node, flags
-        member.since, member.counting = group.tick, True
+    _become(group, engine, member, node, status, known)
 
 
 cdef void member_fail(Group *group, Engine *engine, Member *member) noexcept nogil:
-    member_flush(group, engine, member, group.tick)
-    member.counting = member.settled = False
-    group.failed = True
-    member.failed += 1
-    engine.counters.failed += 1
-
-
-cdef void group_close(Group *group, Engine *engine, uint64_t ticks) noexcept nogil:
-    """This tick's samples stand for so many ticks more: until the next one begins."""
-    cdef uint32_t i
-    for i in range(group.count if group.failed and ticks else 0):
-        if group.members[i].thread != NULL and group.members[i].done == group.tick and not group.members[i].counting:
-            group.members[i].failed += ticks
-            engine.counters.failed += ticks
-    group.tick += ticks
+    _become(group, engine, member, 0, FAILED, 0)
+    member.settled = False

@@ -10,8 +10,9 @@ cdef struct Counters:
     uint64_t hits           # ticks for which a sample stands
     uint64_t missed         # ticks for which none does
     uint64_t reads          # samples that were tried; each stands for one tick or several
-    uint64_t samples, failed, left_out
-    uint64_t uncertain, reconstructed, interrupted, truncated, empty
+    uint64_t squares        # the sum over samples of the square of how many ticks each stands for
+    uint64_t samples, failed # ticks of all threads together for which their stack was read, or could not be
+    uint64_t interrupted
     uint64_t late           # reads of frames that were not expected
     uint64_t faults, reused
 

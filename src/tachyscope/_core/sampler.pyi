@@ -1,9 +1,9 @@
-"""The clock and the loop: a sample at a random moment of each interval, interned and counted, no GIL held."""
+"""The clock and the loop: a sample at a random moment of each interval, no GIL held."""
 
 from collections.abc import Iterable
 from typing import final
 
-from tachyscope._core.counts import ThreadCounts
+from tachyscope._core.batch import Anchor, Batch
 from tachyscope.target.layouts import Layout
 
 SLICE_OVER: int
@@ -25,21 +25,23 @@ def ask_for_slice(slice_ns: int = 100_000) -> int:
     """Ask the kernel for time slices of this length for this thread, by default the shortest there are; return the
     length before. Who asks for little at a time is let in sooner when all CPUs are busy (Linux 6.12 and later)."""
 
+def tick_times(anchor: Anchor, interval_ns: int, count: int) -> bytes:
+    """When the `count` ticks from that of an `Anchor` on were due: a column of uint64, monotonic ns."""
+
 @final
 class Sampler:
     """Samples one thread, or all, of process `pid`, whose memory is laid out as `layout` says.
 
     `thread` is the address of its PyThreadState, 0 for all threads of all `interpreters`: for each the address of its
-    state, of its GIL (0: there is none), and of the word that says whether its garbage collector runs. `mode`: 0
-    counts all samples, 1 those of threads on a CPU, 2 of those that hold the GIL, 3 of those with an exception. `gc`:
+    state, of its GIL (0: there is none), and of the word that says whether its garbage collector runs.
+    `asks`: the kernel is asked about threads with every sample, not only now and then. `gc`:
     with a frame for the collector; `native`: with one for C code between two frames (3.11+), and where the
     innermost frame is at an instruction that `natives`, 256 bytes, marks. `opcodes`: the instruction that every frame
     is at is recorded. `max_depth` innermost frames of a stack are kept. `memory_fd` is a descriptor of /proc/PID/mem
     where the system call cannot be used, else -1. `caches`, 256 bytes, says how many units of inline cache follow each
     instruction, `roles`, 256 bytes, what it means for a frame to be at it (see `tachyscope.target.opcodes`).
     `blocking`: the thread that has the GIL is stopped while a sample is read. `recorded`: there is no process, this is
-    its memory, bytes by address. `record` keeps order and times of the samples of the first thread. `bare` lets only
-    the clock run.
+    its memory, bytes by address. `bare` lets only the clock run.
     """
 
     def __new__(
@@ -52,10 +54,9 @@ class Sampler:
         max_depth: int = 20000,
         seed: int = 0,
         memory_fd: int = -1,
-        record: bool = False,
         bare: bool = False,
         interpreters: Iterable[tuple[int, int, int]] = (),
-        mode: int = 0,
+        asks: bool = False,
         gc: bool = True,
         native: bool = False,
         opcodes: bool = False,
@@ -67,6 +68,9 @@ class Sampler:
     ) -> Sampler: ...
     def run(self, until_ns: int) -> int:
         """Sample until `until_ns` (as `time.monotonic_ns`); return why it ended, SLICE_OVER or another."""
+
+    def pause(self) -> None:
+        """Nothing is missed from here on until the next `run`."""
 
     def retarget(self, thread: int) -> None:
         """Sample the thread state at address `thread` from now on."""
@@ -91,10 +95,6 @@ class Sampler:
         open /proc/PID/task/TID/stat or -1, which is the sampler's from now on. False, and nothing is taken, if there is
         no such thread."""
 
-    def threads(self) -> list[ThreadCounts]:
-        """What was counted of each thread: samples per node; the ticks at which it `held` the GIL, was `collecting`
-        garbage or had an exception (`exceptions`); how often it was looked at (`looks`) and was `on_cpu`."""
-
     def forgive_faults(self) -> None:
         """Take back the failed samples of the last faults in a row: the sampled program had ended."""
 
@@ -104,22 +104,12 @@ class Sampler:
 
     @property
     def counters(self) -> dict[str, int]:
-        """Counts since the start; `start_ns` and `last_ns` are monotonic times in nanoseconds."""
+        """Counts since the start. Monotonic times: `start_ns` (of this run, 0: there is none), `last_ns`; and for how
+        long it sampled in all, `sampled_ns`."""
 
-    def codes(self, start: int = 0) -> list[tuple[str, str, str, int, bytes]]:
-        """(name, qualname, filename, first line, location table) of every code object from id `start` on."""
-
-    def nodes(self) -> list[tuple[int, int, int]]:
-        """(parent, code id, byte offset) of every node; node 0 is the empty stack, parents come first."""
-
-    def opcodes(self) -> bytes:
-        """The number of the instruction of each node, a byte each in the order of `nodes`; 0: not recorded."""
-
-    def counts(self) -> list[int]:
-        """Samples per node, in the order of `nodes`."""
-
-    def samples(self) -> tuple[bytes, bytes]:
-        """The recorded samples as two byte strings: nodes (uint32) and times (uint64 ns), native order."""
+    def drain(self, whole: bool = False) -> Batch:
+        """Take what has come since the last time. Spans that still last are in it only if it is to be `whole`; a thread
+        that sleeps has none. Raises `MemoryError` if there was none to keep spans."""
 
     def ranges(self) -> list[tuple[int, int]]:
         """The (address, size in bytes) ranges that one sample reads now."""

@@ -1,23 +1,27 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The clock and the loop: samples at random moments, at the rate asked for, interned and counted without the GIL."""
+"""The clock and the loop: samples at random moments, at the rate asked for, without the GIL."""
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.errno cimport EINTR
-from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from tachyscope._core.codes cimport codes_export
 from tachyscope._core.layout cimport layout_fill
 from tachyscope._core.members cimport (
-    Group, Member, Mode, group_add, group_clear, group_flush, group_init, group_retarget, group_set_interps, group_tidy,
+    Group, Member, group_add, group_clear, group_flush, group_forget_ended, group_init, group_retarget,
+    group_set_interps, group_tidy,
 )
 from tachyscope._core.memory cimport memory_forget, memory_record, now_ns
 from tachyscope._core.naming cimport Counters, Engine, engine_clear, engine_init
 from tachyscope._core.reader cimport DENIED, FAULT, GONE, INTERRUPTED as READ_INTERRUPTED, SAMPLED, ThreadReader
+from tachyscope._core.spans cimport FAILED, Anchor, stream_anchor, stream_correct, stream_take
 from tachyscope._core.stacks cimport Tree, offset_at, opcode_at
 from tachyscope._core.stopper cimport Stopper, stopper_clear, stopper_go, stopper_quantile
-from tachyscope._core.threads cimport group_end_tick, group_sample, group_stop, group_warm
+from tachyscope._core.threads cimport group_sample, group_stop, group_warm
+
+from tachyscope._core.batch import Anchor as AnchorRow, Batch, Corrections, Nodes, Spans, Track
 
 
 cdef extern from "<time.h>" nogil:
@@ -96,6 +100,31 @@ cdef inline uint64_t _random(uint64_t *state) noexcept nogil:
     return x * <uint64_t>0x2545F4914F6CDD1D
 
 
+cdef inline uint64_t _gap(uint64_t *seed, int64_t *wander_ns, uint64_t interval_ns) noexcept nogil:
+    """Time to the next tick: from a half to one and a half intervals, so that ticks keep no phase. On a grid, a tick
+    that comes late always falls at the same place of a program that has the grid's rhythm. Ticks stay within a few
+    intervals of that grid, so their number is that of the intervals."""
+    cdef int64_t interval = <int64_t>interval_ns
+    cdef int64_t step = <int64_t>(_random(seed) % interval_ns) - interval / 2
+    if not -WANDER * interval < wander_ns[0] + step < WANDER * interval:
+        step = -step
+    wander_ns[0] += step
+    return interval_ns + step
+
+
+def tick_times(anchor, uint64_t interval_ns, uint32_t count):
+    """When the `count` ticks from that of an `Anchor` on were due: a column of uint64, monotonic ns."""
+    cdef uint64_t due_ns = anchor[1], next_ns = anchor[2], seed = anchor[3]
+    cdef int64_t wander_ns = anchor[4]
+    cdef bytes column = PyBytes_FromStringAndSize(NULL, 8 * <Py_ssize_t>count)
+    cdef char *first = column
+    cdef uint32_t i
+    for i in range(count):
+        (<uint64_t *>first)[i] = due_ns
+        due_ns, next_ns = next_ns, next_ns + _gap(&seed, &wander_ns, interval_ns)
+    return column
+
+
 cdef bint _sleep_until(uint64_t due_ns) noexcept nogil:
     """False if a signal cut the sleep short."""
     cdef timespec time
@@ -115,7 +144,7 @@ cdef class Sampler:
 
     `thread` is the address of the thread's PyThreadState, `interval_ns` the time between two samples, `max_depth` how
     many frames of a stack are kept (the innermost ones). `memory_fd` is a descriptor of /proc/PID/mem where the
-    system call cannot be used, else -1. With `record` the order and the times of the samples are kept, too. With
+    system call cannot be used, else -1.
     `caches` says for each of 256 instructions how many 2-byte units of inline cache follow: then the instruction that
     every frame is at is recorded, too. With
     `bare` the clock runs but nothing is read: what the machine can do at best, for comparison.
@@ -123,19 +152,18 @@ cdef class Sampler:
 
     cdef Engine _engine
     cdef Group _group
-    cdef uint64_t _interval_ns, _start_ns, _due_ns, _next_ns, _seed, _last_ns
+    cdef uint64_t _interval_ns, _sampled_ns, _start_ns, _due_ns, _next_ns, _seed, _last_ns
     cdef int64_t _wander_ns     # how far the ticks are from a regular grid
     cdef uint32_t _faults_in_a_row
     cdef uint64_t _usual_ns[SIZES]  # how long a sample that reads so many bytes takes
-    cdef bint _bare, _record
+    cdef uint64_t _tick_ns      # when the current tick is due, if nothing puts it off
+    cdef uint32_t _codes_told, _nodes_told
+    cdef bint _bare
     cdef Stopper _stopper
     cdef uint64_t _spared       # ticks that were left out so that the target runs at least as long as it is stopped
-    cdef uint32_t *_sample_nodes
-    cdef uint64_t *_sample_times
-    cdef size_t _sample_count, _sample_capacity
 
     def __cinit__(self, int pid, object layout, uintptr_t thread, *, uint64_t interval_ns, uint32_t max_depth=20000,
-                  uint64_t seed=0, int memory_fd=-1, bint record=False, bint bare=False, interpreters=(), int mode=0,
+                  uint64_t seed=0, int memory_fd=-1, bint bare=False, interpreters=(), bint asks=False,
                   bint gc=True, bint native=False, bint opcodes=False, bytes caches=b"", bytes roles=b"",
                   bytes natives=b"", bint blocking=False, dict recorded=None):
         self._engine.memory.pid, self._engine.memory.fd = pid, memory_fd
@@ -144,13 +172,13 @@ cdef class Sampler:
         self._stopper.pid = pid
         self._interval_ns = self._engine.interval_ns = interval_ns if interval_ns > 0 else 1
         self._seed = seed or now_ns() | 1
-        self._bare, self._record = bare, record
+        self._bare = bare
         if bare:
             return
         layout_fill(&self._engine.layout, layout)
         if engine_init(&self._engine) < 0 or group_init(&self._group, max_depth) < 0:
             raise MemoryError
-        self._group.mode, self._group.all = <Mode>mode, thread == 0
+        self._group.asks, self._group.all = asks, thread == 0
         self._group.gc, self._group.native, self._group.blocking = gc, native, blocking
         if len(caches) == sizeof(self._engine.codes.caches):
             memcpy(self._engine.codes.caches, <char *>caches, sizeof(self._engine.codes.caches))
@@ -169,8 +197,6 @@ cdef class Sampler:
             group_clear(&self._group)
             engine_clear(&self._engine)
         memory_forget(&self._engine.memory)
-        free(self._sample_nodes)
-        free(self._sample_times)
 
     cdef int _sample(self, uint64_t now) noexcept nogil:
         """Take one sample; count it."""
@@ -184,25 +210,7 @@ cdef class Sampler:
         if outcome == READ_INTERRUPTED:
             return outcome
         self._faults_in_a_row = self._faults_in_a_row + 1 if outcome == FAULT else 0
-        if self._record and outcome == SAMPLED and self._group.count and self._group.members[0].thread != NULL:
-            self._keep(self._group.members[0])
         return outcome
-
-    cdef void _keep(self, Member *member) noexcept nogil:
-        cdef void *nodes
-        cdef void *times
-        cdef size_t capacity = 2 * self._sample_capacity + 4096
-        if self._sample_count == self._sample_capacity:
-            nodes = realloc(self._sample_nodes, capacity * sizeof(uint32_t))
-            self._sample_nodes = <uint32_t *>nodes if nodes else self._sample_nodes
-            times = realloc(self._sample_times, capacity * sizeof(uint64_t))
-            self._sample_times = <uint64_t *>times if times else self._sample_times
-            if nodes == NULL or times == NULL:
-                return
-            self._sample_capacity = capacity
-        self._sample_nodes[self._sample_count] = member.node
-        self._sample_times[self._sample_count] = member.thread.read_ns
-        self._sample_count += 1
 
     # ---- the clock ----
 
@@ -227,29 +235,30 @@ cdef class Sampler:
         usual_ns[0] += <int64_t>(min(took_ns, patience_ns) - usual_ns[0]) / 32
         return min(passed, patience_ns / self._interval_ns)
 
-    cdef inline uint64_t _gap(self) noexcept nogil:
-        """Time to the next tick: from a half to one and a half intervals, so that ticks keep no phase. On a grid,
-        a tick that comes late always falls at the same place of a program that has the grid's rhythm. Ticks stay
-        within a few intervals of that grid, so their number is that of the intervals."""
-        cdef int64_t step = <int64_t>(_random(&self._seed) % self._interval_ns) - <int64_t>self._interval_ns / 2
-        if not -WANDER * <int64_t>self._interval_ns < self._wander_ns + step < WANDER * <int64_t>self._interval_ns:
-            step = -step
-        self._wander_ns += step
-        return self._interval_ns + step
+    cdef inline uint64_t _step(self) noexcept nogil:
+        return _gap(&self._seed, &self._wander_ns, self._interval_ns)
+
+    cdef void _drop_anchor(self, uint64_t tick) noexcept nogil:
+        cdef Anchor anchor
+        anchor.tick, anchor.due_ns, anchor.next_ns = tick, self._due_ns, self._next_ns
+        anchor.seed, anchor.wander_ns = self._seed, self._wander_ns
+        stream_anchor(&self._group.stream, &anchor)
 
     cdef uint64_t _advance(self, uint64_t now) noexcept nogil:
         """On to the next tick, and how many more have passed meanwhile: of several the last one is due now."""
         cdef uint64_t passed = 0
         self._due_ns = self._next_ns
-        self._next_ns += self._gap()
+        self._next_ns += self._step()
         if now > self._next_ns + MUCH_BEHIND * self._interval_ns:
             passed = (now - self._next_ns) / self._interval_ns
             self._due_ns += passed * self._interval_ns
             self._next_ns += passed * self._interval_ns
+            self._drop_anchor(self._group.tick + 1 + passed)
         while self._next_ns <= now:
             passed += 1
             self._due_ns = self._next_ns
-            self._next_ns += self._gap()
+            self._next_ns += self._step()
+        self._tick_ns = self._due_ns
         return passed
 
     cdef int _wait(self, uint64_t until_ns, uint64_t *now) noexcept nogil:
@@ -277,6 +286,8 @@ cdef class Sampler:
             if self._group.blocking:
                 group_stop(&self._group, &self._engine, &self._stopper)
             begin = now
+            if begin - self._tick_ns > self._interval_ns / 4 and not self._bare:
+                stream_correct(&self._group.stream, self._group.tick, begin - self._tick_ns)
             outcome = SAMPLED if self._bare else self._sample(now)
             pause_ns = stopper_go(&self._stopper) if self._group.blocking else 0
             if outcome == GONE or outcome == DENIED:
@@ -292,8 +303,10 @@ cdef class Sampler:
                 self._engine.counters.missed += 1 + passed
             else:
                 self._engine.counters.hits += 1 + stands_for
+                self._engine.counters.squares += (1 + stands_for) * (1 + stands_for)
                 self._engine.counters.missed += passed - stands_for
-                group_end_tick(&self._group, &self._engine, 1 + stands_for)
+                self._group.weight += 1 + stands_for
+            self._group.tick += 1 + passed
             if pause_ns and self._due_ns < now + pause_ns:  # the target has at least half of the time for itself
                 self._spared += 1
                 self._due_ns = now + pause_ns
@@ -312,14 +325,21 @@ cdef class Sampler:
         with nogil:
             if self._start_ns == 0:
                 self._start_ns = now_ns()
-                self._due_ns = self._start_ns + _random(&self._seed) % self._interval_ns
-                self._next_ns = self._due_ns + self._gap()
+                self._due_ns = self._tick_ns = self._start_ns + _random(&self._seed) % self._interval_ns
+                self._next_ns = self._due_ns + self._step()
+                self._drop_anchor(self._group.tick)
             slack = prctl(PR_GET_TIMERSLACK, 0)
             prctl(PR_SET_TIMERSLACK, 1)
             group_tidy(&self._group)
             result = self._loop(until_ns)
             prctl(PR_SET_TIMERSLACK, <unsigned long>slack)
         return result
+
+    def pause(self):
+        """Nothing is missed from here on until the next `run`."""
+        if self._start_ns and self._last_ns > self._start_ns:
+            self._sampled_ns += self._last_ns - self._start_ns
+        self._start_ns = self._last_ns = 0
 
     def retarget(self, uintptr_t thread):
         """Sample the thread state at address `thread` from now on."""
@@ -382,7 +402,10 @@ cdef class Sampler:
 
     def forgive_faults(self):
         """Take back the failed samples of the last faults in a row: the program that was sampled had ended."""
-        self._engine.counters.failed -= self._faults_in_a_row
+        cdef uint32_t i
+        for i in range(self._group.count):
+            if self._group.members[i].status & FAILED:
+                self._group.members[i].lasting = False
         self._engine.counters.hits -= self._faults_in_a_row
         self._faults_in_a_row = 0
 
@@ -395,79 +418,79 @@ cdef class Sampler:
 
     @property
     def counters(self):
-        """Counts since the start, a dict; see `Counters` in the source, and `start_ns`, `last_ns` (monotonic)."""
-        cdef Counters *c = &self._engine.counters
-        group_flush(&self._group, &self._engine)
+        """Counts since the start, a dict; see `Counters` in the source. Monotonic times: `start_ns` (of this run, 0: there
+        is none), `last_ns`; and for how long it sampled in all, `sampled_ns`."""
+        cdef Counters c = self._engine.counters
+        cdef Member *member
+        cdef uint64_t weight
+        cdef uint32_t i
+        for i in range(self._group.count):
+            member = self._group.members[i]
+            weight = self._group.weight - member.since_weight if member.lasting else 0
+            if member.status & FAILED:
+                c.failed += weight
+            else:
+                c.samples += weight
         return {
-            "hits": c.hits, "missed": c.missed, "samples": c.samples, "failed": c.failed, "left_out": c.left_out,
-            "reads": c.reads, "uncertain": c.uncertain, "reconstructed": c.reconstructed, "interrupted": c.interrupted,
-            "truncated": c.truncated, "empty": c.empty, "late": c.late, "faults": c.faults, "reused": c.reused,
+            "hits": c.hits, "squares": c.squares, "missed": c.missed, "samples": c.samples, "failed": c.failed,
+            "reads": c.reads, "interrupted": c.interrupted, "late": c.late, "faults": c.faults, "reused": c.reused,
             "start_ns": self._start_ns, "last_ns": self._last_ns,
+            "sampled_ns": self._sampled_ns + max(<int64_t>(self._last_ns - self._start_ns), <int64_t>0),
         }
 
-    def threads(self):
-        """What was counted of each thread, a dict each: `address`, `ident`, `native_id`, `unique_id`, `interpreter`
-        (its address), `counts` (node -> samples), and the figures of `ThreadCounts` in counts.py."""
+    def drain(self, bint whole=False):
+        """Take what has come since the last time, a `Batch`. Spans that still last are in it only if it is to be
+        `whole`; a thread that sleeps has none. Raises `MemoryError` if there was none to keep spans."""
+        cdef tuple taken
+        if whole:
+            group_flush(&self._group, &self._engine)
+        taken = stream_take(&self._group.stream)
+        return Batch(self._new_tracks(), self._new_codes(), self._new_nodes(), Spans(*taken[0]),
+                     [AnchorRow(*each) for each in taken[2]], Corrections(*taken[1]))
+
+    cdef list _new_tracks(self):
         cdef list result = []
         cdef uint32_t i
-        group_flush(&self._group, &self._engine)
         for i in range(self._group.ended_count):
-            result.append(self._told(self._group.ended[i]))
+            self._list(self._group.ended[i], result)
+        group_forget_ended(&self._group)
         for i in range(self._group.count):
-            result.append(self._told(self._group.members[i]))
+            self._list(self._group.members[i], result)
         return result
 
-    cdef dict _told(self, Member *member):
-        cdef dict counts = {}
+    cdef void _list(self, Member *member, list rows):
         cdef uintptr_t interp = 0
-        cdef uint32_t i
-        for i in range(member.counts.slots):
-            if member.counts.samples[i]:
-                counts[member.counts.nodes[i]] = member.counts.samples[i]
+        if member.listed:
+            return
         if member.interp < self._group.interp_count:
             interp = self._group.interps[member.interp].address
-        return {
-            "address": member.address, "ident": member.ident, "native_id": member.native_id,
-            "unique_id": member.unique_id, "interpreter": interp, "counts": counts, "samples": member.samples,
-            "seen": member.seen, "failed": member.failed, "held": member.held, "collecting": member.collecting,
-            "exceptions": member.exceptions, "looks": member.looks, "on_cpu": member.on_cpu_looks,
-            "waiting": member.waiting_looks,
-        }
+        rows.append(Track(member.track, interp, member.address, member.unique_id, member.ident, member.native_id,
+                          member.begin, member.end))
+        member.listed = True
 
-    def codes(self, uint32_t start=0):
-        """(name, qualname, filename, first line, location table) of every code object from id `start` on."""
-        return codes_export(&self._engine.codes, start)
+    cdef list _new_codes(self):
+        cdef list codes = codes_export(&self._engine.codes, self._codes_told)
+        self._codes_told += <uint32_t>len(codes)
+        return codes
 
-    def nodes(self):
-        """(parent, code id, byte offset) of every node; node 0 is the empty stack, parents come first."""
-        cdef list result = []
-        cdef uint32_t i
+    cdef object _new_nodes(self):
         cdef Tree *tree = &self._engine.tree
-        for i in range(tree.count):
-            result.append((tree.nodes[i].parent, tree.nodes[i].code, offset_at(tree.nodes[i].place)))
-        return result
-
-    def opcodes(self):
-        """The number of the instruction of each node, a byte each in the order of `nodes`; 0: not recorded."""
-        cdef bytes result = PyBytes_FromStringAndSize(NULL, self._engine.tree.count)
-        cdef char *at = result
-        cdef uint32_t i
-        for i in range(self._engine.tree.count):
-            at[i] = <char>opcode_at(self._engine.tree.nodes[i].place)
-        return result
-
-    def counts(self):
-        """Samples per node, of all threads, in the order of `nodes`."""
-        cdef list result = [0] * self._engine.tree.count
-        for thread in self.threads():
-            for node, samples in thread["counts"].items():
-                result[node] += samples
-        return result
-
-    def samples(self):
-        """The recorded samples so far as two byte strings: nodes (uint32) and times (uint64 ns), native order."""
-        return (PyBytes_FromStringAndSize(<char *>self._sample_nodes, self._sample_count * sizeof(uint32_t)),
-                PyBytes_FromStringAndSize(<char *>self._sample_times, self._sample_count * sizeof(uint64_t)))
+        cdef uint32_t first = self._nodes_told, count = tree.count - first, i
+        cdef bytes parents = PyBytes_FromStringAndSize(NULL, 4 * <Py_ssize_t>count)
+        cdef bytes codes = PyBytes_FromStringAndSize(NULL, 4 * <Py_ssize_t>count)
+        cdef bytes offsets = PyBytes_FromStringAndSize(NULL, 4 * <Py_ssize_t>count)
+        cdef bytes opcodes = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>count)
+        cdef char *parent = parents
+        cdef char *code = codes
+        cdef char *offset = offsets
+        cdef char *opcode = opcodes
+        for i in range(count):
+            (<uint32_t *>parent)[i] = tree.nodes[first + i].parent
+            (<uint32_t *>code)[i] = tree.nodes[first + i].code
+            (<int32_t *>offset)[i] = offset_at(tree.nodes[first + i].place)
+            opcode[i] = <char>opcode_at(tree.nodes[first + i].place)
+        self._nodes_told = tree.count
+        return Nodes(parents, codes, offsets, opcodes)
 
     def ranges(self):
         """The (address, size in bytes) ranges that one sample of the first thread reads now."""

@@ -16,18 +16,9 @@ cdef struct Tree:
     uint32_t slot_count
 
 
-# Samples by node of the tree; a slot is free while its samples are 0.
-cdef struct Counts:
-    uint32_t *nodes
-    uint64_t *samples
-    uint32_t used, slots
-
-
 cdef int tree_init(Tree *tree) noexcept nogil
 cdef void tree_clear(Tree *tree) noexcept nogil
 cdef uint32_t tree_child(Tree *tree, uint32_t parent, uint32_t code, int64_t place) noexcept nogil
-cdef int counts_add(Counts *counts, uint32_t node, uint64_t samples) noexcept nogil
-cdef void counts_clear(Counts *counts) noexcept nogil
 
 
 cdef inline int64_t place_of(int32_t offset, uint8_t opcode) noexcept nogil:

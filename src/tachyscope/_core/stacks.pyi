@@ -1,1 +1,1 @@
-"""Interned stacks: a tree of frames with counts. Used from compiled code only."""
+"""Interned stacks: a tree of frames. Used from compiled code only."""

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Interned stacks: counting a sample is one increment, and memory grows with distinct stacks, not with samples."""
+"""Interned stacks: a sample is the number of its node, and memory grows with distinct stacks, not with samples."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
@@ -10,7 +10,6 @@ cdef enum:
     EMPTY = 0           # no node can be the child 0
     NO_MEMORY = 0       # so 0 also says that there was no memory for a child
     FIRST_NODES = 1 << 10
-    FIRST_COUNTS = 64
 
 
 cdef inline uint32_t _hash(uint32_t parent, uint32_t code, int64_t place) noexcept nogil:
@@ -88,43 +87,3 @@ cdef uint32_t tree_child(Tree *tree, uint32_t parent, uint32_t code, int64_t pla
     tree.slots[slot] = node
     tree.count += 1
     return node
-
-
-# ---- samples by node ----------------------------------------------------------------------------------------------
-
-cdef int _counts_grow(Counts *counts) noexcept nogil:
-    cdef Counts grown
-    cdef uint32_t i
-    grown.slots, grown.used = 2 * counts.slots if counts.slots else FIRST_COUNTS, 0
-    grown.nodes = <uint32_t *>calloc(grown.slots, sizeof(uint32_t))
-    grown.samples = <uint64_t *>calloc(grown.slots, sizeof(uint64_t))
-    if grown.nodes == NULL or grown.samples == NULL:
-        counts_clear(&grown)
-        return -1
-    for i in range(counts.slots):
-        if counts.samples[i]:
-            counts_add(&grown, counts.nodes[i], counts.samples[i])
-    counts_clear(counts)
-    counts[0] = grown
-    return 0
-
-
-cdef int counts_add(Counts *counts, uint32_t node, uint64_t samples) noexcept nogil:
-    cdef uint32_t slot
-    if samples == 0:
-        return 0
-    if 2 * counts.used >= counts.slots and _counts_grow(counts) < 0:
-        return -1
-    slot = (node * <uint32_t>0x9E3779B1) & (counts.slots - 1)
-    while counts.samples[slot] and counts.nodes[slot] != node:
-        slot = (slot + 1) & (counts.slots - 1)
-    counts.used += counts.samples[slot] == 0
-    counts.nodes[slot] = node
-    counts.samples[slot] += samples
-    return 0
-
-
-cdef void counts_clear(Counts *counts) noexcept nogil:
-    free(counts.nodes)
-    free(counts.samples)
-    memset(counts, 0, sizeof(Counts))

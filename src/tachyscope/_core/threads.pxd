@@ -8,4 +8,3 @@ from tachyscope._core.stopper cimport Stopper
 cdef void group_stop(Group *group, Engine *engine, Stopper *stopper) noexcept nogil
 cdef void group_warm(Group *group, Engine *engine) noexcept nogil
 cdef int group_sample(Group *group, Engine *engine, uint64_t now) noexcept nogil
-cdef void group_end_tick(Group *group, Engine *engine, uint64_t ticks) noexcept nogil

@@ -17,13 +17,13 @@ at the head of that list.
 """
 
 from libc.errno cimport EPERM, ESRCH
-from libc.stdint cimport int32_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uintptr_t
 
 from tachyscope._core.frames cimport int32_at, word_at
 from tachyscope._core.layout cimport Layout
 from tachyscope._core.members cimport (
-    CPU, EXCEPTION, GIL, WALL, Gil, Group, Interp, Member,
-    group_close, group_find_new, member_count, member_fail, member_holds, member_is_on_cpu, member_leave, member_rejoin, member_take,
+    Gil, Group, Interp, Member,
+    group_find_new, member_fail, member_hear, member_holds, member_is_on_cpu, member_leave, member_rejoin, member_take,
     member_waits_for,
 )
 from tachyscope._core.memory cimport memory_read, memory_readv, now_ns, reading_add, reading_begin, reading_reserve
@@ -31,6 +31,7 @@ from tachyscope._core.naming cimport Engine
 from tachyscope._core.reader cimport (
     DENIED, FAULT, GONE, INTERRUPTED, NONSENSE, NOT_READ, SAMPLED, UNLINKED, reader_prepare, reader_sample,
 )
+from tachyscope._core.spans cimport FAILED, ON_CPU, WAITS_GIL
 from tachyscope._core.stopper cimport Stopper, stopper_has, stopper_stop
 
 
@@ -192,8 +193,8 @@ cdef void _watch_again(Group *group, Engine *engine) noexcept nogil:
     cdef uint32_t i
     for i in range(group.count):
         member = group.members[i]
-        if (member.chosen and member.counting and member.done == group.tick and member.thread != NULL
-                and member.interp < group.interp_count):
+        if (member.chosen and member.lasting and not member.status & FAILED and member.done == group.tick
+                and member.thread != NULL and member.interp < group.interp_count):
             gil = &group.gils[group.interps[member.interp].gil]
             # Up to 3.11 the states of interpreters that share a GIL take turns without it changing hands.
             member.settled = (gil.known and not gil.shared and not member.early and gil.holder != member.address
@@ -289,20 +290,13 @@ cdef int _sample_first(Group *group, Engine *engine) noexcept nogil:
 
 
 cdef uint32_t _choose(Group *group) noexcept nogil:
-    """Choose who has to be read: who may have run since, and is wanted."""
+    """Choose who has to be read: who may have run since."""
     cdef Member *member
     cdef uint32_t i, chosen = 0
     for i in range(group.count):
         member = group.members[i]
-        member.chosen = False
-        if member.thread == NULL or member.done == group.tick or member.settled:
-            continue
-        if group.mode == GIL and not member_holds(group, member):
-            continue
-        if group.mode == CPU and i % group.stride != group.turn and not member_holds(group, member):
-            continue
-        member.chosen = True
-        chosen += 1
+        member.chosen = member.thread != NULL and member.done != group.tick and not member.settled
+        chosen += member.chosen
     return chosen
 
 
@@ -310,63 +304,45 @@ cdef int _sample_all(Group *group, Engine *engine) noexcept nogil:
     cdef uint32_t round, i
     cdef Member *member
     cdef int outcome = SAMPLED
-    group.stride = (group.count + LOOKS - 1) / LOOKS if group.count else 1
-    group.turn = (group.turn + 1) % group.stride
     for round in range(ROUNDS):
         if _choose(group) == 0 and round:
             break
         outcome = _round(group, engine, round == 0)
         if outcome == GONE or outcome == DENIED or outcome == INTERRUPTED:
             return outcome
-    if group.mode == WALL or group.mode == EXCEPTION:
-        for i in range(group.count):
-            member = group.members[i]
-            if member.thread != NULL and not member.settled and member.done != group.tick:
-                _sample_member(group, engine, member, NOT_READ)  # it ran again in the last round
+    for i in range(group.count):
+        member = group.members[i]
+        if member.thread != NULL and not member.settled and member.done != group.tick:
+            _sample_member(group, engine, member, NOT_READ)  # it ran again in the last round
     return outcome
 
 
-cdef bint _counts(Group *group, Member *member) noexcept nogil:
-    """GIL and CPU mode: does it count now? While the kernel cannot be asked about a thread, the GIL has to do."""
-    if group.mode == GIL or member.stat < 0:
-        return member_holds(group, member)
-    return member_is_on_cpu(group, member)
+cdef void _ask_about(Group *group, Engine *engine, Member *member, bint waits) noexcept nogil:
+    """Ask the kernel what a thread does, and if `waits`, what it waits for."""
+    cdef uintptr_t gil = 0
+    cdef uint16_t asked = 0
+    if member_is_on_cpu(group, member):
+        asked = ON_CPU
+    elif waits and member.interp < group.interp_count and not member_holds(group, member):
+        gil = group.gils[group.interps[member.interp].gil].address
+        asked = WAITS_GIL if member_waits_for(engine.memory.pid, member, gil) else 0
+    member_hear(group, engine, member, asked, ON_CPU | (WAITS_GIL if waits else 0))
 
 
-cdef void _count_now(Group *group, Engine *engine, uint64_t ticks) noexcept nogil:
-    """GIL and CPU mode: count those of this tick for whom it holds, leave out the others."""
+cdef void _ask_all(Group *group, Engine *engine) noexcept nogil:
+    """Ask the kernel about those that may be on a CPU: who has a GIL, and of the others some in turn."""
     cdef Member *member
-    cdef uint64_t weight
     cdef uint32_t i
-    cdef bint now
+    group.stride = (group.count + LOOKS - 1) / LOOKS if group.count else 1
+    group.turn = (group.turn + 1) % group.stride
     for i in range(group.count):
         member = group.members[i]
-        if member.thread == NULL:
-            continue
-        weight = ticks
-        if group.mode == CPU and not member_holds(group, member):
-            weight = ticks * group.stride if i % group.stride == group.turn else 0
-        if not member.counting and member.done == group.tick:
-            continue  # it failed
-        now = member.done == group.tick or member.settled
-        if weight and now and member.counting and _counts(group, member):
-            member_count(group, engine, member, weight)
-        else:
-            engine.counters.left_out += weight if group.mode == CPU else ticks
+        if member.thread != NULL and member.stat >= 0 and (
+                i % group.stride == group.turn or member_holds(group, member)):
+            _ask_about(group, engine, member, False)
 
 
-cdef void _look_at(Group *group, Engine *engine, Member *member) noexcept nogil:
-    cdef uintptr_t gil = 0
-    if member.interp < group.interp_count:
-        gil = group.gils[group.interps[member.interp].gil].address
-    member.looks += 1
-    if member_is_on_cpu(group, member):
-        member.on_cpu_looks += 1
-    elif not member_holds(group, member):
-        member.waiting_looks += member_waits_for(engine.memory.pid, member, gil)
-
-
-cdef void _look(Group *group, Engine *engine) noexcept nogil:
+cdef void _ask_one(Group *group, Engine *engine) noexcept nogil:
     """Ask the kernel about one thread now and then."""
     cdef Member *member
     cdef uint32_t step
@@ -377,7 +353,7 @@ cdef void _look(Group *group, Engine *engine) noexcept nogil:
         group.look = (group.look + 1) % group.count
         member = group.members[group.look]
         if member.stat >= 0:
-            _look_at(group, engine, member)
+            _ask_about(group, engine, member, True)
             return
 
 
@@ -424,18 +400,11 @@ cdef int group_sample(Group *group, Engine *engine, uint64_t now) noexcept nogil
     """One sample of all threads, or of the first: SAMPLED, FAULT if nothing could be read, GONE or DENIED."""
     cdef int outcome
     group.now_ns = now
-    group.tick += 1
-    group.failed = False
     outcome = _sample_all(group, engine) if group.all else _sample_first(group, engine)
     if outcome == GONE or outcome == DENIED or outcome == INTERRUPTED:
-        group.tick -= 1
         return outcome
-    _look(group, engine)
+    if group.asks:
+        _ask_all(group, engine)
+    else:
+        _ask_one(group, engine)
     return outcome
-
-
-cdef void group_end_tick(Group *group, Engine *engine, uint64_t ticks) noexcept nogil:
-    """The samples of this tick stand for so many ticks."""
-    if group.mode == CPU or group.mode == GIL:
-        _count_now(group, engine, ticks)
-    group_close(group, engine, ticks - 1)

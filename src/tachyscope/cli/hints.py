@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from tachyscope.profile.model import Frame, Profile
 
 MOSTLY = 0.5
-LOOKS_LEAST = 20
-"""Of the kernel, before it is believed that a thread waits."""
+KNOWN_LEAST_S = 0.04
+"""Of what the kernel said, before it is believed that a thread waits: it is asked every 2 ms."""
 
 CHILDREN = {
     ("subprocess.py", "_try_wait"), ("subprocess.py", "_wait"), ("subprocess.py", "wait"),
@@ -44,9 +44,9 @@ def _percent(part: float) -> str:
 
 def _waited_share(profile: Profile) -> float:
     """How often the kernel had the sampled threads not on a CPU; 0 if it was not asked often enough."""
-    looks = sum(thread.cpu_looks for thread in profile.threads)
-    found = sum(thread.cpu_found for thread in profile.threads)
-    return 1 - found / looks if looks >= LOOKS_LEAST else 0.0
+    known = sum(thread.cpu_known for thread in profile.threads)
+    found = sum(thread.on_cpu for thread in profile.threads)
+    return 1 - found / known if known * profile.accuracy.interval_us >= KNOWN_LEAST_S * 1e6 else 0.0
 
 
 def _waits_for_children(stack: Sequence[Frame]) -> bool:

@@ -6,7 +6,8 @@ import argparse
 import re
 
 from tachyscope.formats.sorting import SORT_KEYS
-from tachyscope.recorder import Mode, Sampling
+from tachyscope.profile.modes import Mode
+from tachyscope.recorder import Sampling
 
 DEFAULT_INTERVAL_US = 100
 MODES = tuple(name.lower() for name in Mode.__members__)

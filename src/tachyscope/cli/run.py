@@ -88,7 +88,7 @@ class _Run:
             self._target.wait()  # it has ended, so this only fetches its status
         failure = self._write()
         status = self._wait()
-        write_stats(self._options.stats_json, self._recorder.accuracy(), status)
+        write_stats(self._options.stats_json, self._profile.accuracy, status)
         return failure or status
 
     def _sample(self) -> None:
@@ -106,9 +106,9 @@ class _Run:
 
     def _write(self) -> int:
         """Write the result; what goes wrong is said at once, as the target may run on for long. Returns a status."""
-        profile = self._recorder.profile()
+        self._profile = self._recorder.profile()
         try:
-            write_all(self._options, self._output, profile, self._family)
+            write_all(self._options, self._output, self._profile, self._family)
         except (TachyscopeError, BrokenPipeError) as error:
             return messages.say_failure(error)
         return 0

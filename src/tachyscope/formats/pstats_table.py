@@ -159,22 +159,23 @@ def make_report(profile: Profile, options: TableOptions) -> Report:
 
 def _lines(profile: Profile, rows: Sequence[Row[LineKey]]) -> Iterator[Line]:
     paths, samples, seconds = of_profile(profile), profile.samples, profile.seconds_per_sample
+    looks = profile.looks
     for row in rows:
         yield Line(
             _location(paths, row.key),
             row.own,
             row.cumulative,
             row.own / samples,
-            _margin(row.own, samples),
+            _margin(row.own / samples, looks),
             row.cumulative / samples,
             row.own * seconds,
             row.cumulative * seconds,
         )
 
 
-def _margin(own: int, samples: int) -> float:
-    low, high = wilson_interval(own, samples)
-    return max(own / samples - low, high - own / samples)
+def _margin(share: float, looks: float) -> float:
+    low, high = wilson_interval(share * looks, looks)
+    return max(share - low, high - share)
 
 
 def _location(paths: ShortPaths, key: LineKey) -> Location:
@@ -313,8 +314,8 @@ def _thread(thread: ThreadInfo) -> Sequence[str]:
     name = printable(thread.name) or ("main" if thread.is_main else "unnamed")
     parts = (thread.gil_held, thread.collecting, thread.exceptions)
     held, collecting, exceptions = (percent(part / thread.seen) if thread.seen else "-" for part in parts)
-    looks = (thread.gil_waiting, thread.cpu_found)
-    waiting, on_cpu = (percent(part / thread.cpu_looks) if thread.cpu_looks else "-" for part in looks)
+    looks = (thread.gil_waiting, thread.on_cpu)
+    waiting, on_cpu = (percent(part / thread.cpu_known) if thread.cpu_known else "-" for part in looks)
     return (f"{thread.samples:,}", held, waiting, on_cpu, collecting, exceptions, f"{name} ({thread.tid})")
 
 

@@ -1,33 +1,99 @@
-"""From what the core counted to a `Profile`: code objects become functions, instruction offsets become lines."""
+"""From the batches of the core to a `Profile`: code objects become functions, instruction offsets become lines."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field, replace
 
+from tachyscope._core.batch import RawCode, Status, Track
+from tachyscope.profile.collector import Collector, RawNode
 from tachyscope.profile.locations import CodeLines, TableKind
 from tachyscope.profile.model import Accuracy, Frame, Function, Instruction, Profile, StackTree, TargetInfo, ThreadInfo
+from tachyscope.profile.modes import Mode
 
-RawCode = tuple[str, str, str, int, bytes]
-"""Name, qualified name, file name, first line, location table."""
-
-RawNode = tuple[int, int, int]
-"""Parent node, index of the code object, byte offset of the instruction."""
+Who = Callable[[Track], tuple[int, str, bool]]
+"""Tells a thread: its kernel id, its name, whether it is the main one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Harvest:
+class Totals:
+    """Ticks of all threads of a sampler: those that the mode counts (`samples`), those that it leaves out, those that
+    failed; and how many of the samples were uncertain, reconstructed or truncated."""
+
+    samples: int = 0
+    left_out: int = 0
+    failed: int = 0
+    uncertain: int = 0
+    reconstructed: int = 0
+    truncated: int = 0
+
+    def __add__(self, other: Totals) -> Totals:
+        """Return both together."""
+        return Totals(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
     """What one sampler brought in: for each thread how many samples had exactly the stack of which node. Node 0 is the
-    empty stack, parents come before children. `opcodes` has the instruction of every node, a byte each, 0 where it is
-    not known; `instructions` tells name and base form of each number."""
+    empty stack, parents come before children. `instructions` tells name and base form of each instruction's number."""
 
     codes: Sequence[RawCode]
     nodes: Sequence[RawNode]
     version: tuple[int, int]  # of the target's Python
     threads: Sequence[tuple[ThreadInfo, Mapping[int, int]]]
-    opcodes: bytes = b""
+    totals: Totals = Totals()
     instructions: Mapping[int, tuple[str, str]] = field(default_factory=dict)
+
+
+def part(collector: Collector, mode: Mode, who: Who) -> Part:
+    """Return what a collector has so far, as the mode counts it."""
+    threads: dict[int, _Thread] = {}
+    for number, node, status, known, ticks in collector.states():
+        threads.setdefault(number, _Thread()).add(node, status, known, ticks, mode.counts(status, known))
+    told = [(each.info(*who(collector.tracks[number])), each.counts) for number, each in threads.items() if each.seen]
+    totals = sum((each.totals() for each in threads.values()), Totals())
+    codes, nodes = tuple(collector.codes), tuple(collector.nodes)
+    return Part(codes, nodes, collector.version, told, totals, collector.instructions)
+
+
+class _Thread:
+    """Adds up the states of one track."""
+
+    def __init__(self) -> None:
+        self.counts: dict[int, int] = {}
+        self._ticks: Counter[str] = Counter()
+
+    @property
+    def seen(self) -> bool:
+        """Whether its stack was ever known."""
+        return self._ticks["seen"] > 0
+
+    def add(self, node: int, status: int, known: int, ticks: int, counts: bool) -> None:
+        """Count a state that lasted so many ticks."""
+        if status & Status.FAILED:
+            self._ticks["failed"] += ticks
+            return
+        said = {
+            "seen": True, "held": status & Status.HOLDS, "collecting": status & Status.COLLECTS,
+            "exceptions": status & Status.EXCEPTS, "asked": known & Status.ON_CPU, "on_cpu": status & Status.ON_CPU,
+            "waits": status & Status.WAITS_GIL, "samples": counts, "left_out": not counts,
+            "uncertain": counts and status & Status.UNCERTAIN, "truncated": counts and status & Status.TRUNCATED,
+            "reconstructed": counts and status & Status.RECONSTRUCTED,
+        }  # fmt: skip
+        self._ticks.update({name: ticks for name, holds in said.items() if holds})
+        if counts:
+            self.counts[node] = self.counts.get(node, 0) + ticks
+
+    def info(self, tid: int, name: str, is_main: bool) -> ThreadInfo:
+        """Return what is told of the thread."""
+        names = ("samples", "seen", "held", "collecting", "exceptions", "asked", "on_cpu", "waits")
+        return ThreadInfo(tid, name, is_main, *(self._ticks[each] for each in names))
+
+    def totals(self) -> Totals:
+        """Return its part of the totals."""
+        names = ("samples", "left_out", "failed", "uncertain", "reconstructed", "truncated")
+        return Totals(*(self._ticks[each] for each in names))
 
 
 class _Code:
@@ -51,14 +117,14 @@ class _Code:
         return frame
 
 
-def build(target: TargetInfo, accuracy: Accuracy, harvests: Iterable[Harvest]) -> Profile:
-    """Return the profile of all harvests of one process; those of the same thread are added up."""
+def build(target: TargetInfo, accuracy: Accuracy, parts: Iterable[Part]) -> Profile:
+    """Return the profile of all parts of one process; those of the same thread are added up."""
     tree = StackTree()
     threads: dict[tuple[int, str], ThreadInfo] = {}
     counts: dict[tuple[int, str], Counter[int]] = {}
-    for harvest in harvests:
-        places = _places(tree, harvest)
-        for thread, raw in harvest.threads:
+    for part in parts:
+        places = _places(tree, part)
+        for thread, raw in part.threads:
             key = thread.tid, thread.name
             threads[key] = _sum(threads[key], thread) if key in threads else thread
             placed = counts.setdefault(key, Counter())
@@ -67,18 +133,17 @@ def build(target: TargetInfo, accuracy: Accuracy, harvests: Iterable[Harvest]) -
     return Profile(target, accuracy, list(threads.values()), tree, [dict(each) for each in counts.values()])
 
 
-def _places(tree: StackTree, harvest: Harvest) -> list[int]:
-    """Add the stacks of a harvest to the tree; return what each of its nodes is there."""
-    kind = TableKind.for_version(*harvest.version)
-    instructions = {number: names for number, names in harvest.instructions.items() if number}
-    codes = [_Code(raw, kind, instructions) for raw in harvest.codes]
-    opcodes = harvest.opcodes or bytes(len(harvest.nodes))
+def _places(tree: StackTree, part: Part) -> list[int]:
+    """Add the stacks of a part to the tree; return what each of its nodes is there."""
+    kind = TableKind.for_version(*part.version)
+    instructions = {number: names for number, names in part.instructions.items() if number}
+    codes = [_Code(raw, kind, instructions) for raw in part.codes]
     places = [0]
-    for (parent, code, offset), opcode in zip(harvest.nodes[1:], opcodes[1:], strict=True):
+    for parent, code, offset, opcode in part.nodes[1:]:
         places.append(tree.child(places[parent], codes[code].frame(offset, opcode)))
     return places
 
 
 def _sum(one: ThreadInfo, other: ThreadInfo) -> ThreadInfo:
-    summed = ("samples", "seen", "gil_held", "collecting", "exceptions", "cpu_looks", "cpu_found", "gil_waiting")
+    summed = ("samples", "seen", "gil_held", "collecting", "exceptions", "cpu_known", "on_cpu", "gil_waiting")
     return replace(one, **{name: getattr(one, name) + getattr(other, name) for name in summed})

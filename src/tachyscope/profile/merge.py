@@ -43,7 +43,7 @@ def _frame(name: str) -> Frame:
 def _sum(said: Sequence[Accuracy]) -> Accuracy:
     names = (
         "duration_s", "ticks", "samples", "failed", "missed", "reads", "uncertain", "reconstructed", "interrupted",
-        "truncated", "left_out",
+        "truncated", "left_out", "squares",
     )  # fmt: skip
     sums = {name: sum(getattr(each, name) for each in said) for name in (*names, "profiler_cpu_s")}
     pauses = sum((each.pauses for each in said), Pauses())

@@ -55,10 +55,10 @@ class Frame:
 class ThreadInfo:
     """A sampled thread: `tid` as the target sees it, `name` may be empty, `is_main` as Python says.
 
-    `samples` are those that the mode counts, `seen` all: how often its stack was known. Of the latter are those at
-    which it held the GIL (`gil_held`), collected garbage or had an exception, being raised or handled. The kernel was
-    asked `cpu_looks` times, at most 500 times a second for all threads, and had it on a CPU `cpu_found` times,
-    and waiting for the GIL `gil_waiting` times.
+    All are ticks. `samples` are those that the mode counts, `seen` all at which its stack was known. Of the latter
+    are those at which it held the GIL (`gil_held`), collected garbage or had an exception, being raised or handled.
+    The kernel is asked about 500 times a second, about one thread at a time, and what it said holds until it is asked
+    again: `cpu_known` ticks in all, of which it ran the thread `on_cpu` or had it wait for the GIL (`gil_waiting`).
     """
 
     tid: int
@@ -69,8 +69,8 @@ class ThreadInfo:
     gil_held: int = 0
     collecting: int = 0
     exceptions: int = 0
-    cpu_looks: int = 0
-    cpu_found: int = 0
+    cpu_known: int = 0
+    on_cpu: int = 0
     gil_waiting: int = 0
 
 
@@ -156,6 +156,7 @@ class Accuracy:
     interrupted: int = 0  # reads that were dropped as they took too long: their ticks are missed
     truncated: int = 0
     left_out: int = 0
+    squares: int = 0  # the sum over the reads of the square of how many ticks each stands for
     profiler_cpu_s: float = 0.0
     pauses: Pauses = Pauses()
 
@@ -163,6 +164,13 @@ class Accuracy:
     def tick_rate_hz(self) -> float:
         """Moments sampled per second, each of all threads; 0 if there was no time to sample."""
         return self.reads / self.duration_s if self.duration_s > 0 else 0.0
+
+    @property
+    def looks(self) -> float:
+        """How many independent looks the result rests on: a look that stands for several ticks is one, and threads
+        that were seen in the same look are no more."""
+        hits = self.ticks - self.missed
+        return hits * hits / self.squares if self.squares else float(hits)
 
     @property
     def rate_hz(self) -> float:
@@ -180,7 +188,7 @@ class TargetInfo:
     python_version: str = ""
 
 
-def wilson_interval(part: int, whole: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson_interval(part: float, whole: float, z: float = 1.959964) -> tuple[float, float]:
     """Return the confidence interval of a share, 95 % by default: between 0 and 1, after Wilson (1927).
 
     Samples fall at random moments, so a share of them is off by chance as in a binomial distribution, or less.
@@ -210,6 +218,12 @@ class Profile:
     def samples(self) -> int:
         """Number of samples of all threads, those with an empty stack included."""
         return sum(sum(counts.values()) for counts in self.counts)
+
+    @property
+    def looks(self) -> float:
+        """How many independent looks the samples rest on: see `Accuracy.looks`."""
+        hits = self.accuracy.ticks - self.accuracy.missed
+        return min(self.samples / hits, 1) * self.accuracy.looks if hits else float(self.samples)
 
     @property
     def seconds_per_sample(self) -> float:
