@@ -11,7 +11,7 @@ from bench.targets import Interpreter, Target, interpreter, running
 from tachyscope import Profile, UnsupportedPython, attach
 from tachyscope._core.memory import Reader, floor_rate
 from tachyscope._core.sampler import Sampler
-from tachyscope.priority import Priority
+from tachyscope.sampling.scheduling import Priority
 from tachyscope.target import runtime
 
 

@@ -20,7 +20,8 @@ from support import READY_TIMEOUT_SECONDS, Target, spawn, spawn_target
 
 from tachyscope._core.sampler import SLICE_OVER, TARGET_FAULTS
 from tachyscope.errors import TachyscopeError
-from tachyscope.recorder import Recorder, Sampling
+from tachyscope.sampling.options import Sampling
+from tachyscope.sampling.process import ProcessSampler
 from tachyscope.target import runtime
 
 INTERVAL_NS = 1
@@ -46,10 +47,10 @@ def kill_later(target: Target, begin: threading.Event) -> threading.Thread:
 
 
 @contextmanager
-def recording(target: Target) -> Iterator[Recorder]:
+def recording(target: Target) -> Iterator[ProcessSampler]:
     """Yield a recorder, and account for what it took."""
     sampling = Sampling(INTERVAL_NS, all_threads=chance.random() < 0.5)
-    recorder = Recorder(target.pid, sampling)
+    recorder = ProcessSampler(target.pid, sampling)
     try:
         yield recorder
         profile = recorder.profile()
@@ -59,10 +60,10 @@ def recording(target: Target) -> Iterator[Recorder]:
     if not sampling.all_threads:
         assert accuracy.ticks == accuracy.samples + accuracy.failed + accuracy.missed, accuracy
     assert sum(samples for _, _, samples in profile.stacks()) == accuracy.samples, accuracy
-    counts.update(targets=1, samples=accuracy.samples, failed=accuracy.failed, programs=len(recorder._sources))
+    counts.update(targets=1, samples=accuracy.samples, failed=accuracy.failed, programs=len(recorder._attachments))
 
 
-def sample_to_the_end(recorder: Recorder, begin: Callable[[], None] = lambda: None) -> None:
+def sample_to_the_end(recorder: ProcessSampler, begin: Callable[[], None] = lambda: None) -> None:
     """Sample until the target has ended; what is to happen to it begins after the first samples."""
 
     def stop() -> bool:

@@ -29,7 +29,6 @@ from tachyscope import (
     export,
     launch,
 )
-from tachyscope.recorder import Recorder, Sampling
 
 BUSY = """
 import time
@@ -124,14 +123,21 @@ def test_what_was_taken_is_not_counted_again() -> None:
 
 def test_a_profile_during_a_run_has_everything_so_far() -> None:
     seen = []
-    with spawn_target(sys.executable, FOREVER) as target:
-        recorder = Recorder(target.pid, Sampling(100_000))
-        recorder.attach()
-        recorder.sample(0.4, watch=lambda: seen.append((recorder.samples, recorder.profile().samples)))
-        recorder.close()
+    with spawn_target(sys.executable, FOREVER) as target, attach(target.pid) as session:
+        session.sample(0.4, watch=lambda: seen.append((session.progress().samples, session.profile().samples)))
     assert len(seen) > 3
     assert all(counted == profiled > 0 for counted, profiled in seen)
     assert [profiled for _, profiled in seen] == sorted({profiled for _, profiled in seen})
+
+
+def test_a_tree_of_processes() -> None:
+    child = [sys.executable, "-c", f"{BUSY}hot(0.4)"]
+    with launch([sys.executable, "-c", f"import subprocess; subprocess.run({child})"], subprocesses=True) as session:
+        session.sample()
+        first, second = session.profiles()
+    assert first.target.pid == session.pid != second.target.pid
+    assert functions_of(second)["hot"] > 0.5 * second.samples > 0
+    assert first.samples == session.profile().samples > 0
 
 
 def test_a_target_that_ends_is_no_error() -> None:

@@ -59,7 +59,7 @@ def check(pid: int) -> runtime.Runtime:
     with attach(pid, interval_us=200) as session:
         session.sample(SECONDS)
         profile = session.profile()
-        found = session._recorder._runtime
+        found = session._sampler._last
     stacks = Counter[tuple[str, ...]]()
     for _, frames, count in profile.stacks():
         stacks[tuple(frame.function.name for frame in frames)] += count
@@ -67,7 +67,7 @@ def check(pid: int) -> runtime.Runtime:
     assert set(stacks) <= {NAMES[:length] for length in range(len(NAMES) + 1)}, stacks
     assert profile.accuracy.failed <= 0.01 * profile.accuracy.samples
     assert found is not None
-    return found
+    return found.runtime
 
 
 @contextmanager

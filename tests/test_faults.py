@@ -20,9 +20,11 @@ import pytest
 from core_support import PROGRAMS
 from support import INTERPRETERS, READY_TIMEOUT_SECONDS, WAITING, spawn, spawn_target
 
-from tachyscope import recorder
 from tachyscope.errors import UnsupportedPython
-from tachyscope.recorder import Recorder, Sampling
+from tachyscope.sampling import attachment
+from tachyscope.sampling import process as sampling_process
+from tachyscope.sampling.options import Sampling
+from tachyscope.sampling.process import ProcessSampler
 from tachyscope.target import runtime
 from tachyscope.target.runtime import Reader, Runtime
 
@@ -105,12 +107,12 @@ def test_another_program_where_the_last_one_was(before: str, after: str) -> None
     if missing := {before, after} - INTERPRETERS.keys():
         pytest.skip(f"no CPython {', '.join(sorted(missing))} on this machine")
     with spawn([str(INTERPRETERS[before]), "-c", BECOMING, str(INTERPRETERS[after]), BECOMING]) as target:
-        sampled = Recorder(target.pid, Sampling(2_000_000))  # too seldom to meet the moment when nothing is mapped
+        sampled = ProcessSampler(target.pid, Sampling(2_000_000))  # seldom meets the moment when nothing is mapped
         assert sampled.wait_for_python()
         sampled.sample()
     names = {frame.function.name for _, stack, _ in sampled.profile().stacks() for frame in stack}
     assert {"first", "second"} <= names
-    assert len(sampled._sources) >= 2  # on a busy machine the moment between the two is met, too
+    assert len(sampled._attachments) >= 2  # on a busy machine the moment between the two is met, too
 
 
 def test_what_cannot_be_sampled_is_not_looked_for_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,14 +124,14 @@ def test_what_cannot_be_sampled_is_not_looked_for_all_the_time(monkeypatch: pyte
         raise UnsupportedPython("too old")
 
     with spawn_target(sys.executable, WAITING) as target:
-        sampled = Recorder(target.pid, Sampling(100_000))
+        sampled = ProcessSampler(target.pid, Sampling(100_000))
         sampled.attach()
         monkeypatch.setattr(runtime, "find_runtime", find)
         monkeypatch.setattr(runtime, "has_changed", lambda *_: True)
         begin = time.monotonic()
         sampled.sample(0.5)
         took = time.monotonic() - begin
-    assert 0 < looks <= took / recorder._LAST_POLL_S + 1
+    assert 0 < looks <= took / sampling_process._LAST_POLL_S + 1
 
 
 def test_an_interpreter_without_threads_does_not_keep_from_ending(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,9 +142,9 @@ def test_an_interpreter_without_threads_does_not_keep_from_ending(monkeypatch: p
         return 0
 
     with spawn_target(sys.executable, WAITING) as target:
-        sampled = Recorder(target.pid, Sampling(100_000))
+        sampled = ProcessSampler(target.pid, Sampling(100_000))
         sampled.attach()
         sampled.sample(0.05)
         monkeypatch.setattr(runtime, "main_thread", none)
-        sampled.sample(0.2 + 2 * recorder.LOOK_NS / 1e9)
+        sampled.sample(0.2 + 2 * attachment.LOOK_NS / 1e9)
     assert next(looks) > 1

@@ -9,9 +9,9 @@ from typing import TypeVar
 
 import pytest
 
-from tachyscope import priority
 from tachyscope._core.sampler import ask_for_slice
-from tachyscope.priority import MODEST_INTERVAL_NS, NICE, Priority, be_ordinary
+from tachyscope.sampling import scheduling
+from tachyscope.sampling.scheduling import MODEST_INTERVAL_NS, NICE, Priority, be_ordinary
 
 Value = TypeVar("Value")
 
@@ -49,7 +49,7 @@ needs_nice = pytest.mark.skipif(
 def clocks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
     """What the clocks will say: the last of these, (time, CPU time)."""
     said = [(0.0, 0.0)]
-    monkeypatch.setattr(priority, "_clocks", lambda: said[-1])
+    monkeypatch.setattr(scheduling, "_clocks", lambda: said[-1])
     return said
 
 
@@ -128,7 +128,7 @@ def test_the_time_slice_is_given_back() -> None:
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root, to become nobody")
 def test_who_may_not_samples_all_the_same() -> None:
     code = (
-        "import os; from tachyscope.priority import Priority; os.setgid(65534); os.setuid(65534)\n"
+        "import os; from tachyscope.sampling.scheduling import Priority; os.setgid(65534); os.setuid(65534)\n"
         "with Priority(100_000) as asked: asked.adjust(); print(os.getpriority(os.PRIO_PROCESS, 0))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

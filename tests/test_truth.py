@@ -16,7 +16,7 @@ from core_support import BENCH_PROGRAMS, PROGRAMS, attach, go_on, line_of, names
 from support import Target, spawn_target
 
 from tachyscope._core.sampler import SLICE_OVER, Sampler
-from tachyscope.priority import Priority
+from tachyscope.sampling.scheduling import Priority
 
 ONE_MICROSECOND_LOOPS = 40
 FAILED, TORN = 0.005, 0.0015  # what may fail, and be mixed of two moments, at most

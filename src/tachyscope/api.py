@@ -2,66 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 from tachyscope.errors import TargetGone, UsageError
 from tachyscope.formats import FORMATS, load
 from tachyscope.formats.files import render, write_whole
 from tachyscope.profile.model import Profile
 from tachyscope.profile.modes import Mode
-from tachyscope.recorder import Recorder, Sampling
+from tachyscope.sampling.options import Sampling
+from tachyscope.sampling.session import Session
 from tachyscope.target import launch as _launch
 
 DEFAULT_INTERVAL_US = 100.0
-
-
-class Session:
-    """A process that is being profiled; made by `attach` and `launch`, used as a context manager.
-
-    Leaving the context gives back what the session holds of the system and ends a process that `launch` started.
-    """
-
-    def __init__(self, recorder: Recorder, process: subprocess.Popen[bytes] | None = None) -> None:
-        self._recorder = recorder
-        self.process = process
-        """The process that `launch` started; None for `attach`."""
-
-    def __enter__(self) -> Session:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    @property
-    def pid(self) -> int:
-        """The process id of the target."""
-        return self._recorder.pid
-
-    def sample(self, seconds: float | None = None) -> int:
-        """Sample for `seconds`, or until the target ends; may be called again. Returns the samples so far.
-
-        A target that ends is no error: what was sampled stays.
-        """
-        self._recorder.sample(seconds)
-        return self._recorder.samples
-
-    def profile(self) -> Profile:
-        """Return everything sampled so far. The profile does not change with later samples."""
-        return self._recorder.profile()
-
-    def take(self) -> Profile:
-        """Return everything sampled so far, and count anew from here on: nothing is counted twice."""
-        return self._recorder.take()
-
-    def close(self) -> None:
-        """End a process that `launch` started and forget the target."""
-        self._recorder.close()
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
 
 
 def attach(
@@ -74,6 +27,7 @@ def attach(
     native: bool = False,
     opcodes: bool = False,
     blocking: bool = False,
+    subprocesses: bool = False,
 ) -> Session:
     """Return a session for the running process `pid`, to be sampled every `interval_us` microseconds.
 
@@ -82,16 +36,16 @@ def attach(
     ("exception"). With `gc` a thread that collects garbage has a frame `<GC>`, with `native` C code that Python has
     called has a frame `<native>`: as the leaf, and from 3.11 on where it has called Python again. With `opcodes` every
     frame tells its bytecode instruction. With `blocking` the thread that has the GIL is stopped by ptrace while a
-    sample is read.
+    sample is read. With `subprocesses` all Python descendants are sampled, too: see `Session.profiles`.
 
     Raises `TargetNotFound`, `PermissionDenied`, `NotPython`, `UnsupportedPython` or `CorruptTarget`; with `blocking`
     the session's `sample` raises `PermissionDenied`, too.
     """
-    recorder = Recorder(
-        pid, Sampling(_interval_ns(interval_us), all_threads, _mode(mode), gc, native, opcodes, blocking)
+    session = Session(
+        pid, Sampling(_interval_ns(interval_us), all_threads, _mode(mode), gc, native, opcodes, blocking, subprocesses)
     )
-    recorder.attach()
-    return Session(recorder)
+    session.attach()
+    return session
 
 
 def launch(
@@ -104,6 +58,7 @@ def launch(
     native: bool = False,
     opcodes: bool = False,
     blocking: bool = False,
+    subprocesses: bool = False,
 ) -> Session:
     """Start `command`, which runs Python, and return a session for it once its interpreter can be read.
 
@@ -113,12 +68,13 @@ def launch(
     """
     if isinstance(command, str) or not command:
         raise UsageError("launch needs a command as a list of words", 'for example ["python", "app.py"]')
-    sampling = Sampling(_interval_ns(interval_us), all_threads, _mode(mode), gc, native, opcodes, blocking)
+    sampling = Sampling(
+        _interval_ns(interval_us), all_threads, _mode(mode), gc, native, opcodes, blocking, subprocesses
+    )
     process = _launch.start(list(command))
-    recorder = Recorder(process.pid, sampling)
-    session = Session(recorder, process)
+    session = Session(process.pid, sampling, process)
     try:
-        if not recorder.wait_for_python():
+        if not session.wait():
             raise TargetGone(f"{command[0]!r} ended before its Python could be read")
     except BaseException:
         session.close()
@@ -152,3 +108,6 @@ def _interval_ns(interval_us: float) -> int:
     if not 1 <= interval_us <= 3.6e9:
         raise UsageError(f"interval_us is {interval_us}", "it must be at least 1 microsecond and at most an hour")
     return round(interval_us * 1000)
+
+
+__all__ = ["Session", "attach", "export", "launch"]

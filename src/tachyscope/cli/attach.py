@@ -10,9 +10,9 @@ from tachyscope.cli.options import add_output, add_sampling, sampling
 from tachyscope.cli.output import Output, check_stats_path, write_stats
 from tachyscope.cli.progress import watching
 from tachyscope.cli.signals import Signals
-from tachyscope.cli.subprocesses import following, write_all
+from tachyscope.cli.subprocesses import write_all
 from tachyscope.errors import TargetNotFound
-from tachyscope.recorder import Recorder
+from tachyscope.sampling.session import Session
 
 NAME = "attach"
 SUMMARY = "profile a Python process that runs already"
@@ -43,16 +43,13 @@ def execute(options: argparse.Namespace) -> int:
         raise TargetNotFound(f"process {options.pid} is tachyscope itself", "give the process id of another program")
     messages.say_if_blocking_is_much(options.blocking, options.interval_ns)
     duration_s = DEFAULT_DURATION_S if options.duration_s is None else options.duration_s
-    recorder = Recorder(options.pid, sampling(options))
+    session = Session(options.pid, sampling(options))
     with Signals() as signals:
-        recorder.attach()
-        messages.say_how_it_reads(options.pid, recorder.by_file)
-        with (
-            following(options, options.pid) as family,
-            watching(options, recorder, duration_s or None) as watch,
-        ):
-            recorder.sample(duration_s or None, signals.stopped, watch)
-        profile = recorder.profile()
-        write_all(options, output, profile, family)
-        write_stats(options.stats_json, profile.accuracy, None)
+        session.attach()
+        messages.say_how_it_reads(options.pid, session.by_file)
+        with watching(options, session, duration_s or None) as watch:
+            session.sample(duration_s or None, signals.stopped, watch)
+        profiles = session.profiles()
+        write_all(options, output, profiles, session)
+        write_stats(options.stats_json, profiles[0].accuracy, None)
     return 0

@@ -7,7 +7,7 @@ import re
 
 from tachyscope.formats.sorting import SORT_KEYS
 from tachyscope.profile.modes import Mode
-from tachyscope.recorder import Sampling
+from tachyscope.sampling.options import Sampling
 
 DEFAULT_INTERVAL_US = 100
 MODES = tuple(name.lower() for name in Mode.__members__)
@@ -111,6 +111,7 @@ def sampling(options: argparse.Namespace) -> Sampling:
         native=options.native,
         opcodes=options.opcodes,
         blocking=options.blocking,
+        subprocesses=options.subprocesses or options.merge_subprocesses,
     )
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from tachyscope.recorder import Recorder
+from tachyscope.sampling.session import Session
 
 EVERY_S = 1.0
 BAR_EVERY_S = 0.25
@@ -18,15 +18,15 @@ BAR_FROM_S = 1.0
 
 @contextmanager
 def watching(
-    options: argparse.Namespace, recorder: Recorder, duration_s: float | None
+    options: argparse.Namespace, session: Session, duration_s: float | None
 ) -> Iterator[Callable[[], None] | None]:
     """Yield what is to be called between two slices, if `--realtime-stats` asks for it, or somebody looks on and it is
     known how long it takes. A target of `run` writes to the same terminal: no bar there."""
     progress: Progress | Bar
     if options.realtime_stats:
-        progress = Progress(recorder, duration_s)
+        progress = Progress(session, duration_s)
     elif hasattr(options, "pid") and duration_s and duration_s >= BAR_FROM_S and sys.stderr.isatty():
-        progress = Bar(recorder, duration_s)
+        progress = Bar(session, duration_s)
     else:
         yield None
         return
@@ -39,11 +39,11 @@ def watching(
 class Progress:
     """Says once a second what was sampled in that second and so far. A terminal's line is written anew each time."""
 
-    def __init__(self, recorder: Recorder, duration_s: float | None) -> None:
-        self._recorder = recorder
+    def __init__(self, session: Session, duration_s: float | None) -> None:
+        self._session = session
         self._duration_s = duration_s
         self._begin = self._last = time.monotonic()
-        self._before = recorder.progress()
+        self._before = session.progress()
         self._rates: list[float] = []
         self._terminal = sys.stderr.isatty()
 
@@ -52,7 +52,7 @@ class Progress:
         now = time.monotonic()
         if now - self._last < EVERY_S:
             return
-        progress = self._recorder.progress()
+        progress = self._session.progress()
         self._rates.append((progress.hits - self._before.hits) / (now - self._last))
         self._last, self._before = now, progress
         self._write(self._line(now - self._begin))
@@ -83,12 +83,12 @@ class Progress:
 class Bar:
     """The progress of a run whose length is known, on a terminal; gone when it is over."""
 
-    def __init__(self, recorder: Recorder, duration_s: float) -> None:
+    def __init__(self, session: Session, duration_s: float) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as RichProgress
 
-        self._recorder = recorder
+        self._session = session
         self._duration_s = duration_s
         self._begin = self._last = time.monotonic()
         columns = (BarColumn(), TextColumn("{task.description}"))
@@ -111,4 +111,4 @@ class Bar:
             self._progress.stop()
 
     def _text(self, elapsed_s: float) -> str:
-        return f"{elapsed_s:.0f} of {self._duration_s:g} s, {self._recorder.progress().samples:,} samples"
+        return f"{elapsed_s:.0f} of {self._duration_s:g} s, {self._session.progress().samples:,} samples"

@@ -11,9 +11,10 @@ from tachyscope.cli.options import add_output, add_sampling, sampling
 from tachyscope.cli.output import Output, check_stats_path, write_stats
 from tachyscope.cli.progress import watching
 from tachyscope.cli.signals import Signals
-from tachyscope.cli.subprocesses import following, write_all
+from tachyscope.cli.subprocesses import write_all
 from tachyscope.errors import TachyscopeError, UsageError
-from tachyscope.recorder import Recorder, Stop
+from tachyscope.sampling.options import Stop
+from tachyscope.sampling.session import Session
 from tachyscope.target import launch, runtime
 from tachyscope.target.launch import Kind, Program
 
@@ -76,28 +77,28 @@ class _Run:
             raise
 
     def _follow(self) -> int:
-        self._recorder = Recorder(self._target.pid, sampling(self._options))
+        self._session = Session(self._target.pid, sampling(self._options))
         try:
             self._sample()
         except TachyscopeError:
             self._stop()  # it was started only to be profiled
             raise
-        if self._options.stop_target and not self._recorder.gone:
+        if self._options.stop_target and not self._session.gone:
             self._stop()
-        if self._recorder.gone:
+        if self._session.gone:
             self._target.wait()  # it has ended, so this only fetches its status
         failure = self._write()
         status = self._wait()
-        write_stats(self._options.stats_json, self._profile.accuracy, status)
+        write_stats(self._options.stats_json, self._accuracy, status)
         return failure or status
 
     def _sample(self) -> None:
         duration_s = self._options.duration_s or None
-        with following(self._options, self._recorder.pid) as self._family:
-            if self._recorder.wait_for_python(self._over(duration_s)):
-                messages.say_how_it_reads(self._recorder.pid, self._recorder.by_file)
-                with watching(self._options, self._recorder, duration_s) as watch:
-                    self._recorder.sample(duration_s, self._signals.stopped, watch)
+        with self._session.following():
+            if self._session.wait(self._over(duration_s)):
+                messages.say_how_it_reads(self._session.pid, self._session.by_file)
+                with watching(self._options, self._session, duration_s) as watch:
+                    self._session.sample(duration_s, self._signals.stopped, watch)
 
     def _over(self, duration_s: float | None) -> Stop:
         """Return what says that there is no more waiting for Python: a signal, or `-d`."""
@@ -106,9 +107,10 @@ class _Run:
 
     def _write(self) -> int:
         """Write the result; what goes wrong is said at once, as the target may run on for long. Returns a status."""
-        self._profile = self._recorder.profile()
+        profiles = self._session.profiles()
+        self._accuracy = profiles[0].accuracy
         try:
-            write_all(self._options, self._output, self._profile, self._family)
+            write_all(self._options, self._output, profiles, self._session)
         except (TachyscopeError, BrokenPipeError) as error:
             return messages.say_failure(error)
         return 0

@@ -1,4 +1,4 @@
-"""A process and all its Python descendants, sampled by one profiler: a `Recorder` each, in a thread of its own.
+"""All Python descendants of a process, sampled by one profiler: a `ProcessSampler` each, in a thread of its own.
 
 Sampling happens without the GIL of the profiler, so its threads do not wait for each other but between two slices.
 """
@@ -10,7 +10,8 @@ import time
 from contextlib import suppress
 
 from tachyscope.errors import CorruptTarget, TachyscopeError, UnsupportedPython
-from tachyscope.recorder import Recorder, Sampling, Stop
+from tachyscope.sampling.options import Sampling, Stop
+from tachyscope.sampling.process import ProcessSampler
 from tachyscope.target import process
 from tachyscope.target.children import Tree
 
@@ -25,11 +26,11 @@ ONE_LOOK_S = 0.0001
 """Enough for a single attempt."""
 
 
-class Member:
-    """A descendant: its recorder, and what it was called if it never ran a Python that can be sampled."""
+class Descendant:
+    """A descendant: its sampler, and what it was called if it never ran a Python that can be sampled."""
 
     def __init__(self, pid: int, sampling: Sampling, stop: Stop) -> None:
-        self.recorder = Recorder(pid, sampling)
+        self.process = ProcessSampler(pid, sampling)
         self.problem = ""  # why it cannot be sampled
         self.name = ""
         self._stop = stop
@@ -39,47 +40,47 @@ class Member:
     @property
     def sampled(self) -> bool:
         """Whether there is anything to report."""
-        return self.recorder.ran_python
+        return self.process.ran_python
 
     def _sample(self) -> None:
         try:
             self._follow()
         finally:
-            self.recorder.close()
+            self.process.close()
 
     def _follow(self) -> None:
         patience = time.monotonic() + PATIENCE_S
-        while not self._stop() and not self.recorder.gone:
+        while not self._stop() and not self.process.gone:
             try:
-                if self.recorder.wait_for_python(self._over_at(patience)):
-                    self.recorder.sample(None, self._stop)
+                if self.process.wait_for_python(self._over_at(patience)):
+                    self.process.sample(None, self._stop)
             except (UnsupportedPython, CorruptTarget) as error:  # it may become another program
                 self.problem = str(error)
             except TachyscopeError as error:
                 self.problem = str(error)
                 return
-            if not self.recorder.gone:
+            if not self.process.gone:
                 time.sleep(SLOW_PAUSE_S)
                 patience = max(patience, time.monotonic() + ONE_LOOK_S)
 
     def _over_at(self, end_s: float) -> Stop:
         def over() -> bool:
             with suppress(TachyscopeError):  # a new process is called like its parent at first
-                self.name = process.thread_name(self.recorder.pid, self.recorder.pid)
+                self.name = process.thread_name(self.process.pid, self.process.pid)
             return self._stop() or time.monotonic() >= end_s
 
         return over
 
 
-class Family:
+class Descendants:
     """Follows the descendants of process `root`, not itself, from `start` to `stop`."""
 
     def __init__(self, root: int, sampling: Sampling) -> None:
-        self.members: list[Member] = []
+        self.all: list[Descendant] = []
         self._tree = Tree(root)
         self._sampling = sampling
         self._over = threading.Event()
-        self._watcher = threading.Thread(target=self._watch, name="tachyscope family", daemon=True)
+        self._watcher = threading.Thread(target=self._watch, name="tachyscope descendants", daemon=True)
 
     def start(self) -> None:
         """Begin to look for children."""
@@ -89,13 +90,13 @@ class Family:
         """End all sampling and wait until it has ended."""
         self._over.set()
         self._watcher.join()
-        for member in self.members:
-            member.thread.join()
+        for each in self.all:
+            each.thread.join()
 
     def _watch(self) -> None:
         while not self._over.is_set():
             begin = time.monotonic()
             for pid in self._tree.new():
-                self.members.append(Member(pid, self._sampling, self._over.is_set))
+                self.all.append(Descendant(pid, self._sampling, self._over.is_set))
             took = time.monotonic() - begin
             self._over.wait(max(LEAST_PAUSE_S, took / CPU_SHARE))

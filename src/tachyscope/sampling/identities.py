@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from tachyscope.errors import TachyscopeError
-from tachyscope.priority import be_ordinary
+from tachyscope.sampling.scheduling import be_ordinary
 from tachyscope.target import process, thread_names
 from tachyscope.target.runtime import Reader, Runtime, interpreters
 
@@ -40,7 +40,7 @@ class Known:
     name: str = ""
 
 
-class Roster:
+class Identities:
     """The threads of one process. Used by the thread that samples; a thread of its own does the slow part."""
 
     def __init__(self, runtime: Runtime, read: Reader) -> None:
@@ -55,7 +55,7 @@ class Roster:
     def arrive(self, arrivals: list[Arrival]) -> None:
         """Take note of new threads; more about them follows."""
         if self._worker is None:
-            self._worker = threading.Thread(target=self._work, name="tachyscope roster", daemon=True)
+            self._worker = threading.Thread(target=self._work, name="tachyscope identities", daemon=True)
             self._worker.start()
         self._arrivals.put(arrivals)
 
