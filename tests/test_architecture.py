@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
+import sys
+import types
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
+from typing import TextIO, cast
 
 import pytest
 from support import ROOT
 
-from tachyscope import errors
+from tachyscope import errors, export
+from tachyscope.cli.options import FORMAT_OPTIONS
+from tachyscope.cli.output import Output
 from tachyscope.cli.parser import COMMANDS, parse
-from tachyscope.formats import FORMATS
+from tachyscope.errors import UsageError
+from tachyscope.formats import FORMATS, Format, load
+from tachyscope.formats.exporter import Exporter
+from tachyscope.profile.model import Accuracy, Profile, StackTree, TargetInfo
 from tachyscope.target.layouts import KNOWN
 
 SOURCES = ROOT / "src" / "tachyscope"
@@ -68,6 +76,59 @@ def test_imports_flow_one_way(path: Path) -> None:
     part = part_of(path)
     parts = {[*name.split("."), "__init__"][1] for name in imports_of(path)}
     assert parts - {part} <= MAY_IMPORT[part]
+
+
+def module_of(path: Path) -> str:
+    """Return the name of the module that a source file is, or is a part of."""
+    parts = path.relative_to(SOURCES.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def needs_of(path: Path, modules: set[str]) -> set[str]:
+    """Return the modules of ours that a source file needs at run time: what only types need is left out."""
+    if path.suffix != ".py":
+        return imports_of(path) & modules
+    tree, needs = ast.parse(path.read_text()), set[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            needs |= names & modules if names & modules else {str(node.module)}
+    return needs & modules
+
+
+def cycles_of(needs: dict[str, set[str]]) -> set[str]:
+    """Return the modules that need themselves, by way of others."""
+    left = {module: set(others) - {module} for module, others in needs.items()}
+    while free := {module for module, others in left.items() if not others & left.keys()}:
+        left = {module: others for module, others in left.items() if module not in free}
+    used = set[str]().union(*left.values())
+    while unused := left.keys() - used:
+        left = {module: others for module, others in left.items() if module not in unused}
+        used = set[str]().union(*left.values())
+    return set(left)
+
+
+def test_no_module_needs_itself() -> None:
+    paths = [*PYTHON, *CYTHON]
+    modules = {module_of(path) for path in paths}
+    needs: dict[str, set[str]] = {module: set() for module in modules}
+    for path in paths:
+        needs[module_of(path)] |= needs_of(path, modules)
+    assert cycles_of(needs) == set()
+    assert "tachyscope._core.sampler" in needs["tachyscope.sampling.attachment"]  # it sees something at all
+
+
+def test_the_check_sees_cycles() -> None:
+    assert cycles_of({"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set()}) == {"b", "c"}
+
+
+def test_every_module_of_the_core_is_told_of() -> None:
+    told = set(re.findall(r"^(\w+)  +\w", (SOURCES / "_core" / "__init__.py").read_text(), re.MULTILINE))
+    modules = {path.stem for path in [*PYTHON, *CYTHON] if path.parent.name == "_core"}
+    assert told == modules - {"__init__"}
 
 
 def test_every_part_of_the_tree_has_its_place() -> None:
@@ -143,11 +204,41 @@ def test_every_format_is_registered() -> None:
     """A new format is one module and one entry."""
     folder = SOURCES / "formats"
     modules = {path.stem for path in folder.glob("*.py") if re.search(r"^EXPORTER\b", path.read_text(), re.MULTILINE)}
-    assert set(FORMATS.values()) == modules
-    for name, module in FORMATS.items():
-        assert import_module(f"tachyscope.formats.{module}").EXPORTER.name == name
-        option = name.removesuffix("-file")  # the form of the table that -o writes
-        assert parse(["attach", f"--{option}", "1"]).format == option
+    assert {form.module for form in FORMATS.values()} == modules
+    readme = (SOURCES.parent.parent / "README.md").read_text()
+    for name, form in FORMATS.items():
+        assert form.name == name
+        fields = {field.name for field in dataclasses.fields(load(name).options)}
+        assert set(form.options) <= fields & set(FORMAT_OPTIONS)
+        if form.help:
+            assert parse(["attach", f"--{name}", "1"]).format == name
+            assert f"`--{name}`" in readme
+        else:
+            assert name in {each.in_files for each in FORMATS.values()}
+
+
+def test_a_new_format_is_a_module_and_an_entry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is in the help, refuses what it has not, has a name for its files, and is there for the Python API."""
+    toy = types.ModuleType("tachyscope.formats.toy")
+
+    @dataclasses.dataclass(frozen=True)
+    class ToyOptions:
+        lines: bool = False
+
+    def write(profile: Profile, stream: TextIO, options: ToyOptions) -> None:
+        stream.write(f"{profile.samples} {options.lines}")
+
+    toy.EXPORTER = Exporter(ToyOptions, write)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, toy.__name__, toy)
+    monkeypatch.setitem(cast(dict[str, Format], FORMATS), "toy", Format("toy", "toy", "toys", ".toy", help="a toy"))
+    with pytest.raises(UsageError, match=r"--sort has no meaning with --toy: leave out --sort, or use --pstats"):
+        Output(parse(["attach", "--toy", "--sort", "name", "1"]))
+    profile = Profile(TargetInfo(7), Accuracy(100, 0, 0, 0), [], StackTree(), [])
+    output = Output(parse(["attach", "--toy", "--lines", "-o", str(tmp_path), "1"]))
+    assert output.write(profile) == tmp_path / "toys_7.toy"
+    assert (tmp_path / "toys_7.toy").read_text() == "0 True"
+    export(profile, "toy", tmp_path / "by_api", lines=False)
+    assert (tmp_path / "by_api").read_text() == "0 False"
 
 
 def test_every_command_is_registered() -> None:

@@ -691,6 +691,7 @@ OPTIONS = {
         "--no-gc",
         "--opcodes",
         "--blocking",
+        "--check",
         "--realtime-stats",
         "--subprocesses",
         "--merge-subprocesses",

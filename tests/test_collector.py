@@ -69,13 +69,15 @@ def test_every_tick_counts_is_left_out_or_failed(of: list[Span], mode: Mode) -> 
     made = part(collector, mode, who)
     totals = made.totals
     assert totals.samples + totals.left_out + totals.failed == sum(ticks for _, _, ticks, _, _ in of)
-    assert sum(sum(counts.values()) for _, counts in made.threads) == totals.samples
-    assert sum(thread.samples for thread, _ in made.threads) == totals.samples
+    assert sum(sum(counts.values()) for _, counts, _ in made.threads) == totals.samples
+    assert sum(thread.samples for thread, _, _ in made.threads) == totals.samples
     assert max(totals.uncertain, totals.reconstructed, totals.truncated) <= totals.samples
+    states = [ticks for _, _, states in made.threads for ticks in states.values()]
+    assert sum(states) <= sum(ticks for _, _, ticks, _, _ in of)
     by_node = Counter[int]()
     for _, node, ticks, status, known in of:
         by_node[node] += ticks if mode.counts(status, known) else 0
-    assert sum((Counter(counts) for _, counts in made.threads), Counter[int]()) == +by_node
+    assert sum((Counter(counts) for _, counts, _ in made.threads), Counter[int]()) == +by_node
 
 
 @given(spans, spans)

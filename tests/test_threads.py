@@ -126,6 +126,21 @@ def test_threads_that_wait_cost_nothing(python: Path) -> None:
     assert after["late"] == before["late"]
 
 
+def test_sleeping_threads_take_no_room_in_the_stream(python: Path) -> None:
+    with parked(python, 200) as (target, _):
+        sampler = all_threads(attach(target.pid))
+        run_all(sampler, 0.5)
+        sampler.drain(whole=True)
+        size = 0
+        for _ in range(20):
+            run_all(sampler, 0.05)
+            batch = sampler.drain()
+            size += sum(len(column) for column in batch.spans) + len(batch.tracks)
+        whole = sampler.drain(whole=True)
+    assert size < 3_000  # a span is 36 bytes: none of each thread, at most some of the one that reads its input
+    assert 201 <= len(whole.spans.track) // 4 <= 210
+
+
 def test_threads_that_work_are_seen_working(python: Path) -> None:
     with parked(python, 4, 3) as (target, told):
         sampler = all_threads(attach(target.pid))
@@ -285,6 +300,32 @@ def test_a_collection_has_a_frame(python: Path) -> None:
     collecting = sum(count for _, stack, count in profile.stacks() if stack and stack[-1].function.name == "<GC>")
     check_share(profile, collecting, spent["collect"] / sum(spent.values()))
     assert abs(profile.threads[0].collecting - collecting) <= 2
+
+
+def share_by_kind(profile: Profile, bit: Status) -> dict[str, tuple[float, float]]:
+    """Return for each activity the share of its ticks at which a bit was looked at and set, and its share of all."""
+    ticks, having, known = Counter[str](), Counter[str](), Counter[str]()
+    for states in profile.states:
+        for (node, status, looked), count in states.items():
+            names = [frame.function.name for frame in profile.tree.stack(node)]
+            kind = names[1] if len(names) > 1 else ""
+            ticks[kind] += count
+            known[kind] += count if looked & bit else 0
+            having[kind] += count if status & bit else 0
+    return {kind: (having[kind] / max(known[kind], 1), ticks[kind] / ticks.total()) for kind in ticks}
+
+
+def test_the_status_of_each_function(python: Path) -> None:
+    """What a function does is told beside its stack: whether the thread holds the GIL, is on a CPU, collects."""
+    profile, spent, _ = activities(python, "compute,sleep,hash,collect", 20, "wall")
+    holds, on_cpu = share_by_kind(profile, Status.HOLDS), share_by_kind(profile, Status.ON_CPU)
+    collects = share_by_kind(profile, Status.COLLECTS)
+    assert holds["compute"][0] > 0.9 > 0.3 > max(holds["sleep"][0], holds["hash"][0])  # they let it go meanwhile
+    assert min(on_cpu["compute"][0], on_cpu["hash"][0]) > 0.8  # it is asked for every 2 ms, an activity takes 20
+    assert collects["collect"][0] > 0.9
+    assert max(collects[kind][0] for kind in ("compute", "sleep", "hash")) < 0.1
+    for kind, seconds in spent.items():
+        assert abs(holds[kind][1] - seconds / sum(spent.values())) < 0.05 + missed_share(profile)
 
 
 def test_no_frame_for_collections_if_not_wanted(python: Path) -> None:

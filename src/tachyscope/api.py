@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tachyscope.errors import TargetGone, UsageError
-from tachyscope.formats import FORMATS, load
+from tachyscope.formats import FORMATS
 from tachyscope.formats.files import render, write_whole
 from tachyscope.profile.model import Profile
 from tachyscope.profile.modes import Mode
@@ -27,6 +27,7 @@ def attach(
     native: bool = False,
     opcodes: bool = False,
     blocking: bool = False,
+    check: bool = False,
     subprocesses: bool = False,
 ) -> Session:
     """Return a session for the running process `pid`, to be sampled every `interval_us` microseconds.
@@ -36,14 +37,17 @@ def attach(
     ("exception"). With `gc` a thread that collects garbage has a frame `<GC>`, with `native` C code that Python has
     called has a frame `<native>`: as the leaf, and from 3.11 on where it has called Python again. With `opcodes` every
     frame tells its bytecode instruction. With `blocking` the thread that has the GIL is stopped by ptrace while a
-    sample is read. With `subprocesses` all Python descendants are sampled, too: see `Session.profiles`.
+    sample is read. With `check` (wall mode, not `blocking`) it is stopped for some 20 samples a second, which
+    `Session.comparison` compares with the others. With `subprocesses` all Python descendants are sampled, too: see
+    `Session.profiles`.
 
     Raises `TargetNotFound`, `PermissionDenied`, `NotPython`, `UnsupportedPython` or `CorruptTarget`; with `blocking`
     the session's `sample` raises `PermissionDenied`, too.
     """
-    session = Session(
-        pid, Sampling(_interval_ns(interval_us), all_threads, _mode(mode), gc, native, opcodes, blocking, subprocesses)
+    sampling = Sampling(
+        _interval_ns(interval_us), all_threads, _mode(mode), gc, native, opcodes, blocking, check, subprocesses
     )
+    session = Session(pid, sampling)
     session.attach()
     return session
 
@@ -58,6 +62,7 @@ def launch(
     native: bool = False,
     opcodes: bool = False,
     blocking: bool = False,
+    check: bool = False,
     subprocesses: bool = False,
 ) -> Session:
     """Start `command`, which runs Python, and return a session for it once its interpreter can be read.
@@ -69,7 +74,7 @@ def launch(
     if isinstance(command, str) or not command:
         raise UsageError("launch needs a command as a list of words", 'for example ["python", "app.py"]')
     sampling = Sampling(
-        _interval_ns(interval_us), all_threads, _mode(mode), gc, native, opcodes, blocking, subprocesses
+        _interval_ns(interval_us), all_threads, _mode(mode), gc, native, opcodes, blocking, check, subprocesses
     )
     process = _launch.start(list(command))
     session = Session(process.pid, sampling, process)
@@ -83,19 +88,18 @@ def launch(
 
 
 def export(profile: Profile, name: str, path: str | Path, **options: object) -> None:
-    """Write a profile to the file `path` in the format `name`: "pstats" (a table), "pstats-file" or "collapsed".
+    """Write a profile to the file `path` in the format `name`, one of `tachyscope.formats.FORMATS`.
 
     `options` are the fields of the format's options, such as `lines=True`. The file appears whole or not at all.
     Raises `UsageError` for an unknown format or option, `OutputError` if the file cannot be written.
     """
     if name not in FORMATS:
         raise UsageError(f"no format {name!r}", f"there are {', '.join(FORMATS)}")
-    exporter = load(name)
     try:
-        chosen = exporter.options(**options)
+        content = render(name, profile, options)
     except TypeError as error:
         raise UsageError(f"format {name!r} does not have these options", str(error)) from None
-    write_whole(Path(path), render(exporter, profile, chosen))
+    write_whole(Path(path), content)
 
 
 def _mode(name: str) -> Mode:

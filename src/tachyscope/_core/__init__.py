@@ -8,6 +8,7 @@ heap       frames that lie elsewhere: of generators and coroutines, and entry fr
 links      the whole stack: what lies between the frames of the window, and what runs above the innermost
 objects    the same up to 3.10, where all frames are objects
 naming     from the frames of a sample to a node of the tree of stacks
+thread_reader  one thread of the target: what to read for it, and what the last read showed
 reader     a sample of one thread: what is read for it, in which order, and what is made of it
 members    the threads that are sampled together, and the state of each
 threads    all threads of a process at one moment, at the cost of those that ran

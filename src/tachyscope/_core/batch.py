@@ -23,6 +23,8 @@ class Status(IntFlag):
     ON_CPU = 128  # the kernel runs it, or would like to
     WAITS_GIL = 256  # it waits for the GIL
     FAILED = 512  # its stack could not be read
+    STOPPED = 1024  # it stood still while it was read, to check what is read while it runs
+    IN_SYSCALL = 2048  # ... and was in a system call
 
 
 class Track(NamedTuple):
@@ -64,7 +66,7 @@ class Nodes(NamedTuple):
 
 
 class Corrections(NamedTuple):
-    """Ticks that were late by more than a quarter of the interval, and by how many ns: columns of uint64."""
+    """Ticks that were late by more than a sixth of the interval, and by how many ns: columns of uint64."""
 
     tick: bytes
     late_ns: bytes

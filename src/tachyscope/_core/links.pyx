@@ -20,7 +20,7 @@ from tachyscope._core.frames cimport (
 from tachyscope._core.heap cimport HEAP_BEFORE, HeapFrame, heap_get, heap_known, heap_later, heap_place, heap_value
 from tachyscope._core.layout cimport Layout
 from tachyscope._core.naming cimport path_push
-from tachyscope._core.reader cimport BETWEEN, CHAIN_MAX, RECONSTRUCTED, UNCERTAIN, Driven, ThreadReader
+from tachyscope._core.thread_reader cimport BETWEEN, CHAIN_MAX, RECONSTRUCTED, UNCERTAIN, Driven, ThreadReader
 from tachyscope._core.window cimport (
     RUNS, WAITS, Slot, state_of, window_holds, window_value, window_wants_code, window_word,
 )

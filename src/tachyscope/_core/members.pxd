@@ -1,9 +1,10 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 
 from tachyscope._core.naming cimport Engine
-from tachyscope._core.reader cimport ThreadReader
+from tachyscope._core.thread_reader cimport ThreadReader
 from tachyscope._core.memory cimport Reading
 from tachyscope._core.spans cimport Stream
+from tachyscope._core.stopper cimport Stopper
 
 
 # A GIL, as it was when it was read last.
@@ -52,6 +53,7 @@ cdef struct Group:
     uint8_t all                 # threads, as they come and go; else the first member only
     uint8_t gc, native          # special frames that are wanted
     uint8_t blocking            # who has the GIL is stopped while a sample is read
+    Stopper *checks             # who is stopped for this sample, to check the others; mostly NULL
     uint32_t max_depth
     Gil *gils
     Interp *interps

@@ -14,13 +14,13 @@ from tachyscope._core.frames cimport word_at
 from tachyscope._core.layout cimport Layout
 from tachyscope._core.memory cimport memory_read, reading_clear
 from tachyscope._core.naming cimport Engine
-from tachyscope._core.reader cimport (
-    BETWEEN, ThreadReader, reader_clear, reader_forget, reader_init, reader_state,
-)
+from tachyscope._core.reader cimport reader_clear, reader_forget, reader_init
+from tachyscope._core.thread_reader cimport BETWEEN, ThreadReader, reader_state
 from tachyscope._core.spans cimport (
-    COLLECTS, EXCEPTS, FAILED, HOLDS, ON_CPU, WAITS_GIL, Span, stream_add, stream_clear,
+    COLLECTS, EXCEPTS, FAILED, HOLDS, IN_SYSCALL, ON_CPU, STOPPED, WAITS_GIL, Span, stream_add, stream_clear,
 )
 from tachyscope._core.stacks cimport opcode_at, tree_child
+from tachyscope._core.stopper cimport stopper_has
 
 
 cdef extern from "<unistd.h>" nogil:
@@ -384,29 +384,44 @@ cdef bint member_is_on_cpu(Group *group, Member *member) noexcept nogil:
                               and group.gils[group.interps[member.interp].gil].address != 0)
 
 
-cdef bint member_waits_for(int pid, Member *member, uintptr_t gil) noexcept nogil:
-    """Whether the thread waits for a GIL: the kernel has it in a futex call for one of that GIL's own locks."""
+cdef long _system_call(int pid, int tid, uintptr_t *first) noexcept nogil:
+    """The number of the system call that a thread is in, and its first argument; -1: in none, or nobody can tell."""
     cdef char text[SYSCALL_BYTES]
     cdef char path[SYSCALL_BYTES]
     cdef char *end = text
-    cdef uintptr_t address
     cdef ssize_t got
     cdef int descriptor
-    if gil == 0 or member.tid == 0:
-        return False
-    snprintf(path, SYSCALL_BYTES, "/proc/%d/task/%d/syscall", pid, member.tid)
+    cdef long number
+    snprintf(path, SYSCALL_BYTES, "/proc/%d/task/%d/syscall", pid, tid)
     descriptor = open(path, O_RDONLY | O_CLOEXEC)
     if descriptor < 0:
-        return False
+        return -1
     got = read(descriptor, text, SYSCALL_BYTES - 1)
     close(descriptor)
     if got <= 0:
-        return False
+        return -1
     text[got] = 0
-    if strtol(text, &end, 10) != SYS_futex or end == text:  # "running" is no number
+    number = strtol(text, &end, 10)
+    if end == text:  # "running" is no number
+        return -1
+    first[0] = strtoull(end, NULL, 16)
+    return number
+
+
+cdef bint member_waits_for(int pid, Member *member, uintptr_t gil) noexcept nogil:
+    """Whether the thread waits for a GIL: the kernel has it in a futex call for one of that GIL's own locks."""
+    cdef uintptr_t address = 0
+    if gil == 0 or member.tid == 0 or _system_call(pid, member.tid, &address) != SYS_futex:
         return False
-    address = strtoull(end, NULL, 16)
     return gil <= address < gil + GIL_BYTES
+
+
+cdef uint16_t _checked(Group *group, int pid, Member *member) noexcept nogil:
+    """What there is to say of a thread that is stopped to check the others."""
+    cdef uintptr_t first = 0
+    if group.checks == NULL or member.tid == 0 or not stopper_has(group.checks, member.tid):
+        return 0
+    return STOPPED | (IN_SYSCALL if _system_call(pid, member.tid, &first) >= 0 else 0)
 
 
 cdef void _identify(Group *group, Engine *engine, Member *member) noexcept nogil:
@@ -440,7 +455,7 @@ cdef void member_take(Group *group, Engine *engine, Member *member, uint32_t nod
         status |= COLLECTS
         if group.gc:
             node = tree_child(&engine.tree, node, CODE_GC, 0)
-    _become(group, engine, member, node, status, known)
+    _become(group, engine, member, node, status | _checked(group, engine.memory.pid, member), known)
 
 
 cdef void member_fail(Group *group, Engine *engine, Member *member) noexcept nogil:

@@ -18,7 +18,7 @@ from tachyscope._core.frames cimport RUNNING, Frame, frame_decode
 from tachyscope._core.heap cimport HEAP_BEFORE, HeapFrame, heap_get
 from tachyscope._core.layout cimport Layout
 from tachyscope._core.naming cimport path_push
-from tachyscope._core.reader cimport RECONSTRUCTED, TRUNCATED, UNCERTAIN, ThreadReader, Walked, reader_state
+from tachyscope._core.thread_reader cimport RECONSTRUCTED, TRUNCATED, UNCERTAIN, ThreadReader, Walked, reader_state
 from tachyscope._core.window cimport window_wants_code
 
 

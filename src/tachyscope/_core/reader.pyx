@@ -28,6 +28,10 @@ from tachyscope._core.memory cimport (
 )
 from tachyscope._core.naming cimport NAMED, REUSED, Engine, Step, path_clear, path_name, path_push
 from tachyscope._core.objects cimport objects_build
+from tachyscope._core.thread_reader cimport (
+    DENIED, FAULT, GONE, INTERRUPTED, NONSENSE, NOT_READ, SAMPLED, TRUNCATED, ThreadReader, UNCERTAIN, UNLINKED,
+    reader_state,
+)
 from tachyscope._core.window cimport (
     BEYOND, BROKEN, CHUNKS_MAX, NEEDS_CODE, SCANNED, STALE, Chunk, Slot, slot_near_c_stack, window_add_chunk,
     window_clear, window_forget, window_holds, window_scan, window_settle, window_underive, window_widen,
@@ -115,11 +119,6 @@ cdef ssize_t reader_read(ThreadReader *reader, Engine *engine) noexcept nogil:
     got = memory_readv(&engine.memory, reader.buffer, reader.reading.ranges, reader.reading.count)
     reader.read_ns = now_ns()
     return got
-
-
-cdef uintptr_t reader_state(ThreadReader *reader, Layout *layout, int field) noexcept nogil:
-    """A word of the thread state as it was read last; `field` is its offset there."""
-    return word_at(reader.buffer + reader.state_offset + (field - layout.state_start))
 
 
 # ---- the chunks of the data stack ---------------------------------------------------------------------------------

@@ -40,7 +40,8 @@ class Sampler:
     is at is recorded. `max_depth` innermost frames of a stack are kept. `memory_fd` is a descriptor of /proc/PID/mem
     where the system call cannot be used, else -1. `caches`, 256 bytes, says how many units of inline cache follow each
     instruction, `roles`, 256 bytes, what it means for a frame to be at it (see `tachyscope.target.opcodes`).
-    `blocking`: the thread that has the GIL is stopped while a sample is read. `recorded`: there is no process, this is
+    `blocking`: the thread that has the GIL is stopped while a sample is read; `check_every_ns`: for one sample in about
+    so much time, which has the status STOPPED. `recorded`: there is no process, this is
     its memory, bytes by address. `bare` lets only the clock run.
     """
 
@@ -64,6 +65,7 @@ class Sampler:
         roles: bytes = b"",
         natives: bytes = b"",
         blocking: bool = False,
+        check_every_ns: int = 0,
         recorded: dict[int, bytes] | None = None,
     ) -> Sampler: ...
     def run(self, until_ns: int) -> int:

@@ -15,7 +15,9 @@ from tachyscope._core.members cimport (
 )
 from tachyscope._core.memory cimport memory_forget, memory_record, now_ns
 from tachyscope._core.naming cimport Counters, Engine, engine_clear, engine_init
-from tachyscope._core.reader cimport DENIED, FAULT, GONE, INTERRUPTED as READ_INTERRUPTED, SAMPLED, ThreadReader
+from tachyscope._core.thread_reader cimport (
+    DENIED, FAULT, GONE, INTERRUPTED as READ_INTERRUPTED, SAMPLED, ThreadReader,
+)
 from tachyscope._core.spans cimport FAILED, Anchor, stream_anchor, stream_correct, stream_take
 from tachyscope._core.stacks cimport Tree, offset_at, opcode_at
 from tachyscope._core.stopper cimport Stopper, stopper_clear, stopper_go, stopper_quantile
@@ -75,6 +77,7 @@ cdef enum:
     SPIN_NS = 8000                 # a wait shorter than this is not worth a sleep
     FAULTS_IN_A_ROW = 3
     WANDER = 8                     # intervals
+    LATE = 6                       # what a tick may be late, without a word, as a part of the interval
     MUCH_BEHIND = 1000             # ticks; more are not counted one by one
     INTERPRETERS_MAX = 1 << 16
     PATIENCE = 4                   # times the usual time of a sample: one that takes longer was interrupted
@@ -158,6 +161,7 @@ cdef class Sampler:
     cdef uint64_t _usual_ns[SIZES]  # how long a sample that reads so many bytes takes
     cdef uint64_t _tick_ns      # when the current tick is due, if nothing puts it off
     cdef uint32_t _codes_told, _nodes_told
+    cdef uint64_t _check_every_ns, _next_check_ns, _check_seed
     cdef bint _bare
     cdef Stopper _stopper
     cdef uint64_t _spared       # ticks that were left out so that the target runs at least as long as it is stopped
@@ -165,13 +169,14 @@ cdef class Sampler:
     def __cinit__(self, int pid, object layout, uintptr_t thread, *, uint64_t interval_ns, uint32_t max_depth=20000,
                   uint64_t seed=0, int memory_fd=-1, bint bare=False, interpreters=(), bint asks=False,
                   bint gc=True, bint native=False, bint opcodes=False, bytes caches=b"", bytes roles=b"",
-                  bytes natives=b"", bint blocking=False, dict recorded=None):
+                  bytes natives=b"", bint blocking=False, uint64_t check_every_ns=0, dict recorded=None):
         self._engine.memory.pid, self._engine.memory.fd = pid, memory_fd
         if recorded is not None:
             memory_record(&self._engine.memory, recorded)
         self._stopper.pid = pid
         self._interval_ns = self._engine.interval_ns = interval_ns if interval_ns > 0 else 1
         self._seed = seed or now_ns() | 1
+        self._check_every_ns, self._check_seed = check_every_ns, self._seed ^ <uint64_t>0x9E3779B97F4A7C15 | 1
         self._bare = bare
         if bare:
             return
@@ -274,22 +279,34 @@ cdef class Sampler:
             now[0] = now_ns()
         return TICK
 
+    cdef bint _is_to_check(self, uint64_t now) noexcept nogil:
+        """Whether it is time to stop the target for a sample that checks the others."""
+        if self._check_every_ns == 0 or now < self._next_check_ns:
+            return False
+        self._next_check_ns = now + self._check_every_ns / 2 + _random(&self._check_seed) % self._check_every_ns
+        return True
+
     cdef int _loop(self, uint64_t until_ns) noexcept nogil:
         cdef uint64_t now = now_ns()
         cdef uint64_t pause_ns, begin, passed, stands_for
+        cdef bint stops
         cdef int outcome = SAMPLED
         while now < until_ns:
             if now < self._due_ns:
                 outcome = self._wait(until_ns, &now)
                 if outcome != TICK:
                     return outcome
-            if self._group.blocking:
+            stops = self._group.blocking or self._is_to_check(now)
+            if stops:
                 group_stop(&self._group, &self._engine, &self._stopper)
+                self._group.checks = NULL if self._group.blocking else &self._stopper
+                now = now_ns()
             begin = now
-            if begin - self._tick_ns > self._interval_ns / 4 and not self._bare:
+            if begin - self._tick_ns > self._interval_ns / LATE and not self._bare:
                 stream_correct(&self._group.stream, self._group.tick, begin - self._tick_ns)
             outcome = SAMPLED if self._bare else self._sample(now)
-            pause_ns = stopper_go(&self._stopper) if self._group.blocking else 0
+            pause_ns = stopper_go(&self._stopper) if stops else 0
+            self._group.checks = NULL
             if outcome == GONE or outcome == DENIED:
                 return 2 if outcome == GONE else 3
             if self._stopper.refused:
@@ -297,7 +314,7 @@ cdef class Sampler:
             now = now_ns()
             self._last_ns = now
             passed = self._advance(now)
-            stands_for = 0 if self._bare or self._group.blocking else self._weigh(now - begin, passed)
+            stands_for = 0 if self._bare or stops else self._weigh(now - begin, passed)
             if outcome == READ_INTERRUPTED:
                 self._engine.counters.interrupted += 1
                 self._engine.counters.missed += 1 + passed
@@ -307,7 +324,7 @@ cdef class Sampler:
                 self._engine.counters.missed += passed - stands_for
                 self._group.weight += 1 + stands_for
             self._group.tick += 1 + passed
-            if pause_ns and self._due_ns < now + pause_ns:  # the target has at least half of the time for itself
+            if pause_ns and self._group.blocking and self._due_ns < now + pause_ns:  # the target has at least half of the time for itself
                 self._spared += 1
                 self._due_ns = now + pause_ns
             if self._faults_in_a_row >= FAULTS_IN_A_ROW:

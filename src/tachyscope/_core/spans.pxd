@@ -8,6 +8,8 @@ cdef enum Status:           # of a span, beside those of `reader.Status`; the sa
     ON_CPU = 128            # the kernel runs it, or would like to
     WAITS_GIL = 256         # it waits for the GIL
     FAILED = 512            # its stack could not be read
+    STOPPED = 1024          # it stood still while it was read, to check what is read while it runs
+    IN_SYSCALL = 2048       # ... and was in a system call
 
 
 # A track was in one state from tick `tick` on for so many `ticks`, of which samples stand for `weight`. Of what `status`

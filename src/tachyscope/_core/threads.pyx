@@ -28,9 +28,8 @@ from tachyscope._core.members cimport (
 )
 from tachyscope._core.memory cimport memory_read, memory_readv, now_ns, reading_add, reading_begin, reading_reserve
 from tachyscope._core.naming cimport Engine
-from tachyscope._core.reader cimport (
-    DENIED, FAULT, GONE, INTERRUPTED, NONSENSE, NOT_READ, SAMPLED, UNLINKED, reader_prepare, reader_sample,
-)
+from tachyscope._core.reader cimport reader_prepare, reader_sample
+from tachyscope._core.thread_reader cimport DENIED, FAULT, GONE, INTERRUPTED, NONSENSE, NOT_READ, SAMPLED, UNLINKED
 from tachyscope._core.spans cimport FAILED, ON_CPU, WAITS_GIL
 from tachyscope._core.stopper cimport Stopper, stopper_has, stopper_stop
 

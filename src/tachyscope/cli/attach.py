@@ -10,7 +10,7 @@ from tachyscope.cli.options import add_output, add_sampling, sampling
 from tachyscope.cli.output import Output, check_stats_path, write_stats
 from tachyscope.cli.progress import watching
 from tachyscope.cli.signals import Signals
-from tachyscope.cli.subprocesses import write_all
+from tachyscope.cli.subprocesses import say_comparison, write_all
 from tachyscope.errors import TargetNotFound
 from tachyscope.sampling.session import Session
 
@@ -51,5 +51,6 @@ def execute(options: argparse.Namespace) -> int:
             session.sample(duration_s or None, signals.stopped, watch)
         profiles = session.profiles()
         write_all(options, output, profiles, session)
+        say_comparison(session)
         write_stats(options.stats_json, profiles[0].accuracy, None)
     return 0

@@ -15,11 +15,13 @@ from tachyscope.errors import OutputError, TachyscopeError
 from tachyscope.formats.escape import printable
 
 if TYPE_CHECKING:
-    from tachyscope.profile.model import Pauses, Profile
+    from tachyscope.profile.model import Accuracy, Pauses, Profile
 
 
 MANY_STOPS_NS = 100_000
 MANY_SPARED = 0.01
+MISSED_MUCH = 0.1
+"""Of the ticks. Missed ones are no random choice: they come in the milliseconds in which others have the CPU."""
 FAILURES = (TachyscopeError, KeyboardInterrupt, BrokenPipeError)
 """What ends a command early and is no bug: something the user can change, Ctrl-C, a reader that has had enough."""
 
@@ -68,6 +70,7 @@ def say_how_it_reads(pid: int, by_file: bool) -> None:
 def say_result(profile: Profile, path: Path | None, processes: int = 1) -> None:
     """Say what was sampled, how well, and where the result is."""
     say(sampled(profile, processes))
+    say_if(missed_much(profile.accuracy))
     if path is not None:
         say(f"written to {path}")
 
@@ -80,36 +83,57 @@ def sampled(profile: Profile, processes: int = 1) -> str:
         why = "it ended before the first one" if python else "it ran no Python itself; --subprocesses follows children"
         return f"no samples of process {target.pid}{python}: {why}"
     asked_hz = 1e6 / accuracy.interval_us
-    tried = accuracy.samples + accuracy.failed
     threads = f" of {len(profile.threads)} threads" if len(profile.threads) > 1 else ""
     who = f"process {target.pid}{python}" if processes == 1 else f"{processes:,} processes, {target.pid} the first,"
     parts = [
-        f"{accuracy.samples:,} samples{threads} of {who} in {accuracy.duration_s:.2f} s",
+        f"{counted(accuracy.samples, 'sample')}{threads} of {who} in {accuracy.duration_s:.2f} s",
         f"{accuracy.tick_rate_hz:,.0f} of {asked_hz:,.0f} a second",
-        f"{accuracy.failed:,} failed ({_percent(accuracy.failed, tried)})",
-        f"{accuracy.missed:,} missed ({_percent(accuracy.missed, accuracy.ticks)})",
     ]
     if accuracy.pauses.count:
         parts.append(_paused(accuracy.pauses, accuracy.duration_s))
+    return "; ".join([*parts, *_shortcomings(accuracy)])
+
+
+def _shortcomings(accuracy: Accuracy) -> Iterator[str]:
+    """Yield what kept the result from being better, each with what it is a share of."""
+    tried, samples = accuracy.samples + accuracy.left_out + accuracy.failed, accuracy.samples
+    if accuracy.failed:
+        yield f"{accuracy.failed:,} of {tried:,} failed ({_percent(accuracy.failed, tried)})"
+    if accuracy.missed:
+        of = counted(accuracy.ticks, "tick")
+        yield f"{accuracy.missed:,} of {of} missed, the machine was busy ({_percent(accuracy.missed, accuracy.ticks)})"
     if accuracy.left_out:
-        tried += accuracy.left_out
-        parts.append(f"{accuracy.left_out:,} left out by the mode ({_percent(accuracy.left_out, tried)})")
+        yield f"{accuracy.left_out:,} of {tried:,} left out by the mode ({_percent(accuracy.left_out, tried)})"
     if accuracy.truncated:
-        parts.append(f"{accuracy.truncated:,} cut at the depth limit ({_percent(accuracy.truncated, tried)})")
+        yield f"{accuracy.truncated:,} cut at the depth limit ({_percent(accuracy.truncated, samples)})"
     if accuracy.reconstructed:
-        parts.append(f"{accuracy.reconstructed:,} reconstructed ({_percent(accuracy.reconstructed, tried)})")
+        share = _percent(accuracy.reconstructed, samples)
+        yield f"{accuracy.reconstructed:,} with a part that was over before it could be read ({share})"
     if accuracy.uncertain:
-        share = _percent(accuracy.uncertain, tried)
-        parts.append(f"{accuracy.uncertain:,} with uncertain callers ({share}; --blocking shows them)")
-    if accuracy.interrupted:
-        parts.append(f"{accuracy.interrupted:,} reads interrupted")
-    return "; ".join(parts)
+        share = _percent(accuracy.uncertain, samples)
+        yield f"{accuracy.uncertain:,} with callers that are not certain ({share}; --blocking shows them)"
+
+
+def missed_much(accuracy: Accuracy) -> str | None:
+    """Return a warning, if so many ticks were missed that it may matter for the shares."""
+    share = accuracy.missed / accuracy.ticks if accuracy.ticks else 0.0
+    if share <= MISSED_MUCH:
+        return None
+    return (
+        f"{100 * share:.0f} % of the ticks were missed: shares may be off where the program does other things while "
+        "the machine is busy than at other times; a lower rate misses fewer (-i)"
+    )
+
+
+def counted(count: int, what: str) -> str:
+    """Return a number of things: 1 sample, 1,200 samples."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _paused(pauses: Pauses, duration_s: float) -> str:
     share = pauses.total_s / duration_s if duration_s else 0.0
     text = (
-        f"stopped {pauses.count:,} times for {pauses.p50_us:,.0f} us (99 %: {pauses.p99_us:,.0f} us), "
+        f"stopped {counted(pauses.count, 'time')} for {pauses.p50_us:,.0f} us (99 %: {pauses.p99_us:,.0f} us), "
         f"{100 * share:.1f} % of the time"
     )
     if pauses.spared > MANY_SPARED * pauses.count:

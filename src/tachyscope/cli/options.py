@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import re
+from typing import Any
 
+from tachyscope.errors import UsageError
+from tachyscope.formats import FORMATS, Format
 from tachyscope.formats.sorting import SORT_KEYS
 from tachyscope.profile.modes import Mode
 from tachyscope.sampling.options import Sampling
 
 DEFAULT_INTERVAL_US = 100
+DEFAULT_FORMAT = "pstats"
 MODES = tuple(name.lower() for name in Mode.__members__)
 _UNITS = {"": 1, "hz": 1, "khz": 1_000, "mhz": 1_000_000}
 _MAX_INTERVAL_US = 3_600_000_000
@@ -86,6 +90,11 @@ def add_sampling(parser: argparse.ArgumentParser, default_duration: str) -> None
     group.add_argument(
         "--blocking", action="store_true", help="stop the thread that runs Python while each sample is read"
     )
+    group.add_argument(
+        "--check",
+        action="store_true",
+        help="stop the target for some 20 samples a second, and say how far their shares are from the others'",
+    )
     group.add_argument("--no-gc", action="store_true", help="leave out the <GC> frame of garbage collections")
     group.add_argument(
         "--realtime-stats", action="store_true", help="say on standard error each second how the sampling goes"
@@ -102,7 +111,7 @@ def add_sampling(parser: argparse.ArgumentParser, default_duration: str) -> None
 
 
 def sampling(options: argparse.Namespace) -> Sampling:
-    """Return what the sampling options say."""
+    """Return what the sampling options say; raises `UsageError` for some that do not go together."""
     return Sampling(
         interval_ns=options.interval_ns,
         all_threads=options.all_threads,
@@ -111,6 +120,7 @@ def sampling(options: argparse.Namespace) -> Sampling:
         native=options.native,
         opcodes=options.opcodes,
         blocking=options.blocking,
+        check=options.check,
         subprocesses=options.subprocesses or options.merge_subprocesses,
     )
 
@@ -119,21 +129,54 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     """Add the options that say what to write, and where."""
     group = parser.add_argument_group("output")
     form = group.add_mutually_exclusive_group()
-    form.add_argument(
-        "--pstats", dest="format", action="store_const", const="pstats", default="pstats",
-        help="a table of functions; with -o a file for the pstats module (default)",
-    )  # fmt: skip
-    form.add_argument(
-        "--collapsed", dest="format", action="store_const", const="collapsed",
-        help="one line per distinct stack and its count, for flamegraph.pl and speedscope",
-    )  # fmt: skip
+    for each in FORMATS.values():
+        if each.help:
+            default = each.name if each.name == DEFAULT_FORMAT else argparse.SUPPRESS
+            form.add_argument(
+                f"--{each.name}", dest="format", action="store_const", const=each.name, default=default, help=each.help
+            )
     group.add_argument(
         "-o",
         "--output",
         metavar="PATH",
         help="where to write; a directory gets a generated name, - is stdout",
     )
-    group.add_argument("--lines", action="store_true", help="tell the lines of a function apart")
-    group.add_argument("--sort", choices=SORT_KEYS, metavar="KEY", help=f"order of the table: {', '.join(SORT_KEYS)}")
-    group.add_argument("-l", "--limit", metavar="N", type=limit, help="rows of the table (default: 15)")
-    group.add_argument("--no-summary", action="store_true", help="leave out the table's legend and summary")
+    for field, (flags, settings) in FORMAT_OPTIONS.items():
+        group.add_argument(*flags, dest=field, default=None, **settings)
+
+
+FORMAT_OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "lines": (("--lines",), {"action": "store_true", "help": "tell the lines of a function apart"}),
+    "sort": (
+        ("--sort",),
+        {"choices": SORT_KEYS, "metavar": "KEY", "help": f"order of the table: {', '.join(SORT_KEYS)}"},
+    ),
+    "limit": (("-l", "--limit"), {"metavar": "N", "type": limit, "help": "rows of the table (default: 15)"}),
+    "summary": (
+        ("--no-summary",),
+        {"action": "store_false", "help": "leave out the table's legend and summary"},
+    ),
+}
+"""How fields of the options of formats are set: words, and the rest for argparse. Which format has which is in
+`FORMATS`; one that was not given is None."""
+
+
+def format_options(options: argparse.Namespace, of: Format) -> dict[str, Any]:
+    """Return what the command line says about the fields of a format's options."""
+    given = {field: getattr(options, field) for field in FORMAT_OPTIONS}
+    return {field: value for field, value in given.items() if value is not None and field in of.options}
+
+
+def refuse_foreign(options: argparse.Namespace) -> None:
+    """Refuse options that the format which is asked for does not have."""
+    form = FORMATS[options.format]
+    for field, (flags, _) in FORMAT_OPTIONS.items():
+        if getattr(options, field) is not None and field not in form.options:
+            flag = flags[-1]
+            others = " or ".join(f"--{each.name}" for each in FORMATS.values() if each.help and field in each.options)
+            raise UsageError(f"{flag} has no meaning with --{form.name}", f"leave out {flag}, or use {others}")
+    if options.opcodes and not form.instructions:
+        raise UsageError(
+            f"--opcodes has no meaning with --{form.name}, which shows no instructions",
+            "leave out --opcodes, or take them from the Python API: attach(pid, opcodes=True)",
+        )

@@ -11,86 +11,61 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tachyscope.cli.messages import standard_output
+from tachyscope.cli.options import format_options, refuse_foreign
 from tachyscope.errors import OutputError, UsageError
-from tachyscope.formats import load
+from tachyscope.formats import FORMATS, Format, load
 from tachyscope.formats.special import is_special
 
 if TYPE_CHECKING:
-    from tachyscope.formats.exporter import Exporter
     from tachyscope.profile.model import Accuracy, Profile
 
 STDOUT = "-"
 
 
 class Output:
-    """One result: its format, its options, and where it goes. Loads the format only when asked to."""
+    """One result: its format, its options, and where it goes."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         """Check what can be checked before anything starts; raises `UsageError` or `OutputError`."""
-        _refuse_foreign(options)
+        refuse_foreign(options)
         self._options = options
-        to_stdout = options.output == STDOUT or (options.output is None and options.format == "pstats")
-        self._name = options.format if to_stdout or options.format != "pstats" else "pstats-file"
+        form = FORMATS[options.format]
+        to_stdout = options.output == STDOUT or (options.output is None and form.prints)
+        self._format = form if to_stdout or not form.in_files else FORMATS[form.in_files]
         self._path = None if to_stdout else Path(options.output or ".")
         if self._path is not None:
             check_writable(self._path)
-        elif self._name != "pstats" and self.load().binary:
+        elif form.binary:
             raise UsageError(f"--{options.format} cannot be written to standard output", "give -o a file name")
-
-    def load(self) -> Exporter[Any]:
-        """Return the exporter. Quick after the first time."""
-        return load(self._name)
 
     def write(self, profile: Profile) -> Path | None:
         """Write a profile and return the file that it is in, None for standard output."""
         if self._path is None:
-            exporter = self.load()
+            exporter = load(self._format.name)
             with standard_output() as stream:
-                exporter.write(profile, stream, exporter.options(**self._format_options(self._name)))
+                exporter.write(profile, stream, exporter.options(**format_options(self._options, self._format)))
             return None
-        path = self._path / self.load().default_name(profile.target.pid) if self._path.is_dir() else self._path
-        return self._write_file(profile, self._name, path)
+        path = self._path / self._format.default_name(profile.target.pid) if self._path.is_dir() else self._path
+        return self._write_file(profile, self._format, path)
 
     def write_descendant(self, profile: Profile) -> Path | None:
         """Write the profile of a descendant beside that of the process that was asked for."""
         pid = profile.target.pid
         if self._options.output == STDOUT or (self._path is not None and is_special(self._path)):
             return self.write(profile)
-        name = "pstats-file" if self._name == "pstats" else self._name
+        form = FORMATS[self._format.in_files] if self._format.in_files else self._format
         if self._path is not None and self._options.output is not None and not self._path.is_dir():
             path = self._path.with_name(f"{self._path.stem}_{pid}{self._path.suffix}")
         else:
-            generated = f"profile_{pid}.pstats" if name == "pstats-file" else load(name).default_name(pid)
+            generated = f"profile_{pid}.pstats" if form.name == "pstats-file" else form.default_name(pid)
             path = (self._path or Path()) / generated
-        return self._write_file(profile, name, path)
+        return self._write_file(profile, form, path)
 
-    def _write_file(self, profile: Profile, name: str, path: Path) -> Path:
+    def _write_file(self, profile: Profile, form: Format, path: Path) -> Path:
         from tachyscope.formats.files import render, write_whole
 
-        exporter = load(name)
-        write_whole(path, render(exporter, profile, exporter.options(**self._format_options(name))))
+        write_whole(path, render(form.name, profile, format_options(self._options, form)))
         return path
-
-    def _format_options(self, name: str) -> dict[str, Any]:
-        values: dict[str, Any] = {"lines": self._options.lines}
-        if name == "pstats":
-            values["summary"] = not self._options.no_summary
-            given = {key: getattr(self._options, key) for key in ("sort", "limit")}
-            values |= {key: value for key, value in given.items() if value is not None}
-        return values
-
-
-def _refuse_foreign(options: argparse.Namespace) -> None:
-    """Refuse options of the table where no table is asked for."""
-    given = {"--sort": options.sort, "--limit": options.limit, "--no-summary": options.no_summary}
-    for option, value in given.items():
-        if value and options.format != "pstats":
-            raise UsageError(f"{option} has no meaning with --{options.format}", f"leave out {option}, or use --pstats")
-    if options.opcodes and not load(options.format).instructions:
-        raise UsageError(
-            f"--opcodes has no meaning with --{options.format}, which shows no instructions",
-            "leave out --opcodes, or take them from the Python API: attach(pid, opcodes=True)",
-        )
 
 
 def check_writable(path: Path) -> None:

@@ -11,7 +11,7 @@ from tachyscope.cli.options import add_output, add_sampling, sampling
 from tachyscope.cli.output import Output, check_stats_path, write_stats
 from tachyscope.cli.progress import watching
 from tachyscope.cli.signals import Signals
-from tachyscope.cli.subprocesses import write_all
+from tachyscope.cli.subprocesses import say_comparison, write_all
 from tachyscope.errors import TachyscopeError, UsageError
 from tachyscope.sampling.options import Stop
 from tachyscope.sampling.session import Session
@@ -111,6 +111,7 @@ class _Run:
         self._accuracy = profiles[0].accuracy
         try:
             write_all(self._options, self._output, profiles, self._session)
+            say_comparison(self._session)
         except (TachyscopeError, BrokenPipeError) as error:
             return messages.say_failure(error)
         return 0

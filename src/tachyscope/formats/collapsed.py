@@ -102,4 +102,4 @@ def _path(merged: MergedTree[str], node: int) -> str:
     return ";".join(reversed(labels))
 
 
-EXPORTER = Exporter("collapsed", "collapsed", ".txt", False, CollapsedOptions, write)
+EXPORTER = Exporter(CollapsedOptions, write)

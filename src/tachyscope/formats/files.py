@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tachyscope.errors import OutputError
-from tachyscope.formats.exporter import Exporter
+from tachyscope.formats import FORMATS, load
 from tachyscope.formats.special import is_special
 from tachyscope.profile.model import Profile
 
 
-def render(exporter: Exporter[Any], profile: Profile, options: Any) -> bytes:
-    """Return the content of the file; text is UTF-8."""
-    if exporter.binary:
+def render(name: str, profile: Profile, options: Mapping[str, Any]) -> bytes:
+    """Return the content of a file of the format `name`; text is UTF-8. Raises `TypeError` for unknown options."""
+    exporter = load(name)
+    chosen = exporter.options(**options)
+    if FORMATS[name].binary:
         binary = io.BytesIO()
-        exporter.write(profile, binary, options)
+        exporter.write(profile, binary, chosen)
         return binary.getvalue()
     text = io.StringIO()
-    exporter.write(profile, text, options)
+    exporter.write(profile, text, chosen)
     return text.getvalue().encode("utf-8", "backslashreplace")
 
 

@@ -67,4 +67,4 @@ def _call_value(samples: Samples, seconds: float) -> StatsValue:
     return cumulative, direct, own_time, cumulative_time
 
 
-EXPORTER = Exporter("pstats-file", "pstats", ".pstats", True, PstatsFileOptions, write)
+EXPORTER = Exporter(PstatsFileOptions, write)

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tachyscope.formats.escape import encodable
-from tachyscope.formats.pstats_table import Group, Line, Location, Report, percent
+from tachyscope.formats.report import Group, Line, Location, Report, percent
 
 MINIMUM_PLACE = 30
 """Columns that a location needs beside the numbers; with fewer it gets a line of its own."""

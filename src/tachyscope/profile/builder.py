@@ -9,7 +9,17 @@ from dataclasses import astuple, dataclass, field, replace
 from tachyscope._core.batch import RawCode, Status, Track
 from tachyscope.profile.collector import Collector, RawNode
 from tachyscope.profile.locations import CodeLines, TableKind
-from tachyscope.profile.model import Accuracy, Frame, Function, Instruction, Profile, StackTree, TargetInfo, ThreadInfo
+from tachyscope.profile.model import (
+    Accuracy,
+    Frame,
+    Function,
+    Instruction,
+    Profile,
+    StackTree,
+    State,
+    TargetInfo,
+    ThreadInfo,
+)
 from tachyscope.profile.modes import Mode
 
 Who = Callable[[Track], tuple[int, str, bool]]
@@ -41,7 +51,7 @@ class Part:
     codes: Sequence[RawCode]
     nodes: Sequence[RawNode]
     version: tuple[int, int]  # of the target's Python
-    threads: Sequence[tuple[ThreadInfo, Mapping[int, int]]]
+    threads: Sequence[tuple[ThreadInfo, Mapping[int, int], Mapping[State, int]]]  # ..., and its ticks in each state
     totals: Totals = Totals()
     instructions: Mapping[int, tuple[str, str]] = field(default_factory=dict)
 
@@ -51,7 +61,11 @@ def part(collector: Collector, mode: Mode, who: Who) -> Part:
     threads: dict[int, _Thread] = {}
     for number, node, status, known, ticks in collector.states():
         threads.setdefault(number, _Thread()).add(node, status, known, ticks, mode.counts(status, known))
-    told = [(each.info(*who(collector.tracks[number])), each.counts) for number, each in threads.items() if each.seen]
+    told = [
+        (each.info(*who(collector.tracks[number])), each.counts, each.states)
+        for number, each in threads.items()
+        if each.seen
+    ]
     totals = sum((each.totals() for each in threads.values()), Totals())
     codes, nodes = tuple(collector.codes), tuple(collector.nodes)
     return Part(codes, nodes, collector.version, told, totals, collector.instructions)
@@ -62,6 +76,7 @@ class _Thread:
 
     def __init__(self) -> None:
         self.counts: dict[int, int] = {}
+        self.states: dict[State, int] = {}
         self._ticks: Counter[str] = Counter()
 
     @property
@@ -71,6 +86,7 @@ class _Thread:
 
     def add(self, node: int, status: int, known: int, ticks: int, counts: bool) -> None:
         """Count a state that lasted so many ticks."""
+        self.states[node, status, known] = ticks
         if status & Status.FAILED:
             self._ticks["failed"] += ticks
             return
@@ -122,15 +138,21 @@ def build(target: TargetInfo, accuracy: Accuracy, parts: Iterable[Part]) -> Prof
     tree = StackTree()
     threads: dict[tuple[int, str], ThreadInfo] = {}
     counts: dict[tuple[int, str], Counter[int]] = {}
+    states: dict[tuple[int, str], Counter[State]] = {}
     for part in parts:
         places = _places(tree, part)
-        for thread, raw in part.threads:
+        for thread, raw, raw_states in part.threads:
             key = thread.tid, thread.name
             threads[key] = _sum(threads[key], thread) if key in threads else thread
             placed = counts.setdefault(key, Counter())
             for node, count in raw.items():
                 placed[places[node]] += count
-    return Profile(target, accuracy, list(threads.values()), tree, [dict(each) for each in counts.values()])
+            for (node, status, known), ticks in raw_states.items():
+                states.setdefault(key, Counter())[places[node], status, known] += ticks
+    return Profile(
+        target, accuracy, list(threads.values()), tree, [dict(each) for each in counts.values()],
+        [dict(states.get(key, {})) for key in threads],
+    )  # fmt: skip
 
 
 def _places(tree: StackTree, part: Part) -> list[int]:

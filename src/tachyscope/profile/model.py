@@ -201,11 +201,17 @@ def wilson_interval(part: float, whole: float, z: float = 1.959964) -> tuple[flo
     return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
+State = tuple[int, int, int]
+"""A node, what is known of a thread while its stack is that one (bits of `Status`), and which of these bits were looked
+at."""
+
+
 @dataclass(slots=True)
 class Profile:
     """A finished profile.
 
-    `counts[thread][node]` is how many samples of that thread (an index into `threads`) had exactly that stack.
+    `counts[thread][node]` is how many samples of that thread (an index into `threads`) had exactly that stack, of those
+    that the mode counts. `states[thread][state]` are all ticks, whatever the mode: for how many it was in which state.
     """
 
     target: TargetInfo
@@ -213,6 +219,7 @@ class Profile:
     threads: list[ThreadInfo]
     tree: StackTree
     counts: list[dict[int, int]]
+    states: list[dict[State, int]] = field(default_factory=list)
 
     @property
     def samples(self) -> int:

@@ -28,11 +28,15 @@ from tachyscope.target.opcodes import opcodes_of
 if TYPE_CHECKING:
     from tachyscope._core.batch import Track
     from tachyscope.profile.builder import Part
+    from tachyscope.profile.check import Checker
     from tachyscope.profile.model import Pauses
     from tachyscope.sampling.identities import Identities
 
 MAX_DEPTH = 20_000
 """Frames of a stack that are kept; of a deeper one the innermost."""
+
+CHECK_EVERY_NS = 50_000_000
+"""About so often, if it is asked for, a sample is taken with the target stopped."""
 
 COMPARE_NS = 50_000_000
 """So often, see whether it is still the same program."""
@@ -81,7 +85,12 @@ class Attachment:
         self._identities: Identities | None = None  # with all threads only
         self._compared_ns = self._looked_ns = 0
         table = opcodes_of(found.runtime.version)
-        self._collector = Collector(found.runtime.version, table.names if sampling.opcodes else None)
+        self.collector = Collector(found.runtime.version, table.names if sampling.opcodes else None)
+        self.checked: Checker | None = None
+        if sampling.check:
+            from tachyscope.profile.check import Checker
+
+            self.checked = Checker()
         self._sampler = self._make_sampler(thread)
         self._counters = self._sampler.counters
         self._before = dict.fromkeys(self._counters, 0)  # the counters when it was cleared
@@ -121,6 +130,7 @@ class Attachment:
             roles=table.roles,
             natives=table.native,
             blocking=sampling.blocking,
+            check_every_ns=CHECK_EVERY_NS if sampling.check else 0,
         )
 
     def _interpreters(self) -> list[tuple[int, int, int]]:
@@ -203,12 +213,15 @@ class Attachment:
     def _drain(self, whole: bool = False) -> None:
         """Let the collector have what has come since."""
         if not self.ended:
-            self._collector.add(self._sampler.drain(whole))
+            batch = self._sampler.drain(whole)
+            self.collector.add(batch)
+            if self.checked is not None:
+                self.checked.add(batch)
             self._counters, self._pauses = self._sampler.counters, self._sampler.pauses
 
     def clear(self) -> None:
         """Count anew from here on."""
-        self._collector.clear()
+        self.collector.clear()
         self._before = dict(self._counters)
 
     def counted(self, name: str) -> int:
@@ -229,7 +242,7 @@ class Attachment:
         self._drain(whole=True)
         if self._identities is not None and not self.ended:
             self._identities.rest()
-        return part(self._collector, self._sampling.mode, self._who)
+        return part(self.collector, self._sampling.mode, self._who)
 
     def _who(self, track: Track) -> tuple[int, str, bool]:
         main = self.found.main_tid

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tachyscope.errors import UsageError
 from tachyscope.profile.modes import Mode
 
 Stop = Callable[[], bool]
@@ -27,7 +28,13 @@ class Sampling:
     native: bool = False  # `<native>` frames
     opcodes: bool = False  # the instruction that each frame is at
     blocking: bool = False  # whoever has the GIL is stopped while a sample is read
+    check: bool = False  # some 20 times a second a sample is taken with it stopped, and compared with the others
     subprocesses: bool = False  # every Python descendant, too
+
+    def __post_init__(self) -> None:
+        if self.check and (self.blocking or self.mode is not Mode.WALL):
+            other = "blocking" if self.blocking else f"mode {self.mode.value}"
+            raise UsageError(f"check has no meaning with {other}", "it compares all samples with stopped ones")
 
 
 @dataclass(frozen=True)

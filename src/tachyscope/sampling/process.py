@@ -18,6 +18,7 @@ from tachyscope.target import process
 
 if TYPE_CHECKING:
     from tachyscope.profile.builder import Part
+    from tachyscope.profile.check import Comparison
     from tachyscope.profile.model import Accuracy, Profile
 
 SLICE_NS = 50_000_000
@@ -196,6 +197,13 @@ class ProcessSampler:
         parts = [attachment.part() for attachment in self._attachments]
         command, version = ((), "") if self._last is None else (self._last.command, self._last.runtime.version_text)
         return build(TargetInfo(self.pid, command, version), self._accuracy(parts), parts)
+
+    def comparison(self) -> Comparison | None:
+        """Return how what was sampled compares with what stopping shows; None if it was not stopped for that."""
+        from tachyscope.profile.check import compare
+
+        checked = [(each.checked, each.collector) for each in self._attachments if each.checked is not None]
+        return compare(checked, self._counted("sampled_ns") / 1e9)
 
     def take(self) -> Profile:
         """Return everything sampled so far, and count anew from here on."""

@@ -12,6 +12,7 @@ from tachyscope.sampling.options import Progress, Sampling, Stop, never
 from tachyscope.sampling.process import ProcessSampler
 
 if TYPE_CHECKING:
+    from tachyscope.profile.check import Comparison
     from tachyscope.profile.model import Profile
     from tachyscope.sampling.descendants import Descendant, Descendants
 
@@ -112,6 +113,11 @@ class Session:
     def profiles(self) -> list[Profile]:
         """Return a profile of the target and of each descendant that ran Python, after sampling."""
         return [self.profile(), *(each.process.profile() for each in self._descendants if each.sampled)]
+
+    def comparison(self) -> Comparison | None:
+        """Return how what was sampled of the target compares with what stopping it shows, if it was to be checked; None
+        if it was never stopped."""
+        return self._sampler.comparison()
 
     def close(self) -> None:
         """End a process that `launch` started and forget the target."""
