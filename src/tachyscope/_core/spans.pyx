@@ -7,7 +7,7 @@
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 
 cdef enum:
@@ -66,12 +66,19 @@ cdef void stream_anchor(Stream *stream, Anchor *anchor) noexcept nogil:
 # ---- drained ------------------------------------------------------------------------------------------------------
 
 cdef bytes _column(char *first, size_t stride, size_t count, size_t size):
-    """One field of `count` structures as a column."""
+    """One field of `count` structures as a column: 8, 4 or 2 bytes each."""
     cdef bytes column = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>(count * size))
     cdef char *at = column
     cdef size_t i
-    for i in range(count):
-        memcpy(at + i * size, first + i * stride, size)
+    if size == 8:
+        for i in range(count):
+            (<uint64_t *>at)[i] = (<uint64_t *>(first + i * stride))[0]
+    elif size == 4:
+        for i in range(count):
+            (<uint32_t *>at)[i] = (<uint32_t *>(first + i * stride))[0]
+    else:
+        for i in range(count):
+            (<uint16_t *>at)[i] = (<uint16_t *>(first + i * stride))[0]
     return column
 
 

@@ -12,6 +12,10 @@ RawNode = tuple[int, int, int, int]
 """Parent node, index of the code object, byte offset of the instruction, its number (0: not recorded)."""
 
 
+NODE_KINDS = "IIiB"
+"""Of the columns of `Nodes`, as `array` names them: millions of nodes take little room so."""
+
+
 class Collector:
     """The tables of one sampler, and how many ticks each track was in which state.
 
@@ -22,7 +26,7 @@ class Collector:
         self.version = version
         self.instructions = instructions or {}
         self.codes: list[RawCode] = []
-        self.nodes: list[RawNode] = []
+        self._nodes = [array(kind) for kind in NODE_KINDS]
         self.tracks: dict[int, Track] = {}
         self._tally = Tally()
 
@@ -31,9 +35,14 @@ class Collector:
         spans = batch.spans
         self._tally.add(spans.track, spans.node, spans.weight, spans.status, spans.known)
         self.codes += batch.codes
-        columns = (array(code, column) for code, column in zip("IIiB", batch.nodes, strict=True))
-        self.nodes += zip(*columns, strict=True)
+        for column, new in zip(self._nodes, batch.nodes, strict=True):
+            column.frombytes(new)
         self.tracks.update((track.track, track) for track in batch.tracks)
+
+    @property
+    def nodes(self) -> list[RawNode]:
+        """All nodes so far; node 0 is the empty stack."""
+        return list(zip(*self._nodes, strict=True))
 
     def clear(self) -> None:
         """Count anew from here on; the tables stay."""

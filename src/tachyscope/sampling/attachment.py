@@ -38,6 +38,9 @@ MAX_DEPTH = 20_000
 CHECK_EVERY_NS = 50_000_000
 """About so often, if it is asked for, a sample is taken with the target stopped."""
 
+DRAIN_NS = 250_000_000
+"""So often the sampler hands over what it has: it takes 0.1 ms, in which nothing is sampled."""
+
 COMPARE_NS = 50_000_000
 """So often, see whether it is still the same program."""
 
@@ -83,7 +86,7 @@ class Attachment:
         self._sampling = sampling
         self._pid = found.runtime.pid
         self._identities: Identities | None = None  # with all threads only
-        self._compared_ns = self._looked_ns = 0
+        self._compared_ns = self._looked_ns = self._drained_ns = 0
         table = opcodes_of(found.runtime.version)
         self.collector = Collector(found.runtime.version, table.names if sampling.opcodes else None)
         self.checked: Checker | None = None
@@ -145,7 +148,8 @@ class Attachment:
     def run(self, until_ns: int) -> bool:
         """Sample until then; false if it turns out that this program is over."""
         reason = self._sampler.run(until_ns)
-        self._drain()
+        if time.monotonic_ns() - self._drained_ns >= DRAIN_NS:
+            self._drain()
         if reason in (TARGET_GONE, TARGET_DENIED):
             return False
         if reason == TARGET_UNSTOPPABLE:
@@ -203,6 +207,7 @@ class Attachment:
         """The program is over, or no longer wanted."""
         if not self.ended:
             self._drain(whole=True)
+            self._counters, self._pauses = self._sampler.counters, self._sampler.pauses
             self.ended = True
             if self._identities is not None:
                 self._identities.close()
@@ -213,26 +218,29 @@ class Attachment:
     def _drain(self, whole: bool = False) -> None:
         """Let the collector have what has come since."""
         if not self.ended:
+            self._drained_ns = time.monotonic_ns()
             batch = self._sampler.drain(whole)
             self.collector.add(batch)
             if self.checked is not None:
                 self.checked.add(batch)
-            self._counters, self._pauses = self._sampler.counters, self._sampler.pauses
 
     def clear(self) -> None:
         """Count anew from here on."""
         self.collector.clear()
-        self._before = dict(self._counters)
+        self._before = self._now()
+
+    def _now(self) -> dict[str, int]:
+        return self._counters if self.ended else self._sampler.counters
 
     def counted(self, name: str) -> int:
-        """Return how much was counted of this up to the end of the last slice: see `Sampler.counters`."""
-        return self._counters[name] - self._before[name]
+        """Return how much was counted of this so far: see `Sampler.counters`."""
+        return self._now()[name] - self._before[name]
 
     def pauses(self) -> Pauses:
         """Return the stops of the target."""
         from tachyscope.profile.model import Pauses
 
-        count, total_ns, half_ns, most_ns, spared = self._pauses
+        count, total_ns, half_ns, most_ns, spared = self._pauses if self.ended else self._sampler.pauses
         return Pauses(count, total_ns / 1e9, half_ns / 1e3, most_ns / 1e3, spared)
 
     def part(self) -> Part:
