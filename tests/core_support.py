@@ -105,10 +105,13 @@ def counts_of(sampler: Sampler) -> list[int]:
 def counts_by_track(sampler: Sampler) -> dict[int | None, list[int]]:
     """Return the samples of each node for each track, and for all together (None)."""
     collector = collected(sampler)
+    size = len(collector.node_rows())
     counts: dict[int | None, list[int]] = {}
     for track, node, status, _, ticks in collector.states():
         for key in (track, None) if not status & Status.FAILED else ():
-            counts.setdefault(key, [0] * len(collector.nodes))[node] += ticks
+            if key not in counts:
+                counts[key] = [0] * size
+            counts[key][node] += ticks
     return counts
 
 
@@ -120,10 +123,11 @@ def ticks_with(sampler: Sampler, bits: Status) -> int:
 def stacks_of(sampler: Sampler) -> Counter[Stack]:
     """Return how often each stack was sampled."""
     counts, collector = counts_of(sampler), collected(sampler)
+    codes, nodes = collector.codes, collector.node_rows()
     stacks: Counter[Stack] = Counter()
     for node, count in enumerate(counts):
         if count:
-            stacks[tuple(path(collector.codes, collector.nodes, node))] += count
+            stacks[tuple(path(codes, nodes, node))] += count
     return stacks
 
 
@@ -144,7 +148,7 @@ def names_of(sampler: Sampler) -> Counter[tuple[str, ...]]:
 def named(collector: Collector, counts: list[int]) -> Counter[tuple[str, ...]]:
     """Return samples per node as samples per stack, by the names of its functions, root first."""
     paths: list[tuple[str, ...]] = [()]  # parents come before children
-    for parent, code, _, _ in collector.nodes[1:]:
+    for parent, code, _, _ in collector.node_rows()[1:]:
         paths.append((*paths[parent], collector.codes[code][0]))
     stacks: Counter[tuple[str, ...]] = Counter()
     for names, count in zip(paths, counts, strict=False):

@@ -369,8 +369,8 @@ def test_many_stacks(stacks: int) -> None:
     """The tree, its hash table and the code table grow many times; nothing in it is impossible."""
     with spawn_target(NEWEST, PROGRAMS / "branching.py", "8") as target:
         sampler = attach(target.pid).sampler(interval_ns=20_000)
-        run_until(sampler, lambda: len(collected(sampler).nodes) > stacks, 0.2)
-    nodes, codes = collected(sampler).nodes, collected(sampler).codes
+        run_until(sampler, lambda: len(collected(sampler).node_rows()) > stacks, 0.2)
+    nodes, codes = collected(sampler).node_rows(), collected(sampler).codes
     assert all(parent < node for node, (parent, _, _, _) in enumerate(nodes) if node)
     assert len(set(nodes)) == len(nodes)
     assert sum(counts_of(sampler)) == sampler.counters["samples"]

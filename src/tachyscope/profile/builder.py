@@ -67,7 +67,7 @@ def part(collector: Collector, mode: Mode, who: Who) -> Part:
         if each.seen
     ]
     totals = sum((each.totals() for each in threads.values()), Totals())
-    codes, nodes = tuple(collector.codes), collector.nodes
+    codes, nodes = tuple(collector.codes), collector.node_rows()
     return Part(codes, nodes, collector.version, told, totals, collector.instructions)
 
 

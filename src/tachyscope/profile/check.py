@@ -117,7 +117,7 @@ def compare(checkers: Sequence[tuple[Checker, Collector]], duration_s: float) ->
 def _names(collector: Collector) -> list[str]:
     """Return the function of each node, as it is told to a person."""
     told = ["no Python code"]
-    for _, code, _, _ in collector.nodes[1:]:
+    for _, code, _, _ in collector.node_rows()[1:]:
         name, qualname, filename, first_line, _ = collector.codes[code]
         told.append(f"{filename}:{first_line}({qualname})" if first_line else name)
     return told

@@ -39,9 +39,8 @@ class Collector:
             column.frombytes(new)
         self.tracks.update((track.track, track) for track in batch.tracks)
 
-    @property
-    def nodes(self) -> list[RawNode]:
-        """All nodes so far; node 0 is the empty stack."""
+    def node_rows(self) -> list[RawNode]:
+        """Return all nodes so far, as rows; node 0 is the empty stack."""
         return list(zip(*self._nodes, strict=True))
 
     def clear(self) -> None:
