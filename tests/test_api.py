@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import time
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -99,13 +100,19 @@ def test_attach_sample_twice_and_leave_the_target_alone() -> None:
 
 
 def test_short_bursts_lose_nothing() -> None:
-    """What was learned of the target is kept from one to the next: each begins at once, and all see what one sees."""
+    """What was learned of the target is kept from one to the next: each begins at once, and all see what one sees.
+    Where a busy machine did not let one run it took longer."""
+    counts, took = [0], []
     with spawn_target(sys.executable, FOREVER) as target, attach(target.pid) as session:
-        counts = [0] + [session.sample(0.005) for _ in range(1000)]
+        for _ in range(1000):
+            begin = time.monotonic()
+            counts.append(session.sample(0.005))
+            took.append(time.monotonic() - begin)
         profile = session.profile()
-    assert sum(later > earlier for earlier, later in pairwise(counts)) >= 990
+    in_time = [later > earlier for (earlier, later), each in zip(pairwise(counts), took, strict=True) if each < 0.006]
+    assert sum(in_time) >= 0.99 * len(in_time)
     assert functions_of(profile)["hot"] > 0.99 * profile.samples
-    assert 4.5 <= profile.accuracy.duration_s <= 6.5
+    assert 0.9 * sum(took) - 1 <= profile.accuracy.duration_s <= sum(took)
 
 
 def test_what_was_taken_is_not_counted_again() -> None:
