@@ -15,6 +15,7 @@ import pytest
 from support import ROOT
 
 from tachyscope import errors, export
+from tachyscope._core.batch import Status
 from tachyscope.cli.options import FORMAT_OPTIONS
 from tachyscope.cli.output import Output
 from tachyscope.cli.parser import COMMANDS, parse
@@ -190,6 +191,16 @@ def test_the_check_sees_functions_of_cython() -> None:
 
 
 # ---- registries ----
+
+
+def test_status_bits_are_the_same_on_both_sides() -> None:
+    """The core and who reads its spans have a table each."""
+    bits: dict[str, int] = {}
+    for name in ("thread_reader", "spans"):
+        body = (SOURCES / "_core" / f"{name}.pxd").read_text().split("cdef enum Status:")[1].split("\n\n")[0]
+        bits |= {name: int(value) for name, value in re.findall(r"^ +([A-Z_]+) = (\d+)", body, re.MULTILINE)}
+    assert bits.pop("BETWEEN") not in bits.values()  # it does not leave the core
+    assert bits == {each.name: each.value for each in Status}
 
 
 def test_every_layout_module_is_known() -> None:

@@ -90,6 +90,7 @@ cdef void group_retarget(Group *group, Engine *engine, uintptr_t address) noexce
 cdef void group_find_new(Group *group, Engine *engine, uint32_t number, bint whole) noexcept nogil
 cdef bint member_rejoin(Group *group, Engine *engine, Member *member) noexcept nogil
 cdef void member_leave(Group *group, Engine *engine, Member *member) noexcept nogil
+cdef Gil *member_gil(Group *group, Member *member) noexcept nogil
 cdef bint member_holds(Group *group, Member *member) noexcept nogil
 cdef bint member_is_on_cpu(Group *group, Member *member) noexcept nogil
 cdef bint member_waits_for(int pid, Member *member, uintptr_t gil) noexcept nogil

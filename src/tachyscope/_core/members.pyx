@@ -322,12 +322,14 @@ cdef void member_hear(Group *group, Engine *engine, Member *member, uint16_t ask
         _become(group, engine, member, member.node, member.status & others | asked, member.known & others | answered)
 
 
+cdef Gil *member_gil(Group *group, Member *member) noexcept nogil:
+    """The GIL of a thread's interpreter, which may have no address; NULL if the interpreters are not known yet."""
+    return &group.gils[group.interps[member.interp].gil] if member.interp < group.interp_count else NULL
+
+
 cdef bint member_holds(Group *group, Member *member) noexcept nogil:
-    cdef Gil *gil
-    if member.interp >= group.interp_count:
-        return False
-    gil = &group.gils[group.interps[member.interp].gil]
-    return gil.known and gil.locked and gil.holder == member.address
+    cdef Gil *gil = member_gil(group, member)
+    return gil != NULL and gil.known and gil.locked and gil.holder == member.address
 
 
 cdef bint _is_none(Group *group, Engine *engine, uintptr_t value) noexcept nogil:
@@ -369,6 +371,7 @@ cdef bint member_is_on_cpu(Group *group, Member *member) noexcept nogil:
     """Whether the kernel runs the thread, or would like to, or would if we had not stopped it."""
     cdef char text[STAT_BYTES]
     cdef char *end
+    cdef Gil *gil
     cdef ssize_t got
     if member.stat < 0:
         return False
@@ -380,8 +383,8 @@ cdef bint member_is_on_cpu(Group *group, Member *member) noexcept nogil:
     if end == NULL or end + 2 >= text + got:
         return False
     # Where there is a GIL only who has it was stopped, and that one was running.
-    return end[2] == c'R' or (end[2] == c't' and group.blocking and member.interp < group.interp_count
-                              and group.gils[group.interps[member.interp].gil].address != 0)
+    gil = member_gil(group, member)
+    return end[2] == c'R' or (end[2] == c't' and group.blocking and gil != NULL and gil.address != 0)
 
 
 cdef long _system_call(int pid, int tid, uintptr_t *first) noexcept nogil:
@@ -439,8 +442,9 @@ cdef void _identify(Group *group, Engine *engine, Member *member) noexcept nogil
 cdef void member_take(Group *group, Engine *engine, Member *member, uint32_t node) noexcept nogil:
     """A thread has this stack at this tick."""
     cdef bint holds = member_holds(group, member)
+    cdef Gil *gil = member_gil(group, member)
     cdef uint16_t status = member.thread.status & ~BETWEEN | member.asked, known = member.answered | EXCEPTS
-    if member.interp < group.interp_count and group.gils[group.interps[member.interp].gil].known:
+    if gil != NULL and gil.known:
         known |= HOLDS | COLLECTS
     if _has_exception(group, engine, member):
         status |= EXCEPTS

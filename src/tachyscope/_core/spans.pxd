@@ -1,7 +1,7 @@
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 
-cdef enum Status:           # of a span, beside those of `reader.Status`; the same in batch.py
+cdef enum Status:           # of a span, beside those of `thread_reader.Status`; batch.py has both
     HOLDS = 16              # the thread has the GIL
     COLLECTS = 32           # ... and collects garbage
     EXCEPTS = 64            # it has an exception: one that is being raised or handled
@@ -31,12 +31,14 @@ cdef struct Anchor:
     int64_t wander_ns
 
 
+cdef struct Items:
+    void *first
+    size_t count, capacity
+
+
 # What has not been drained yet.
 cdef struct Stream:
-    Span *spans
-    Correction *corrections
-    Anchor *anchors
-    size_t span_count, span_capacity, correction_count, correction_capacity, anchor_count, anchor_capacity
+    Items spans, corrections, anchors
     bint lost               # there was no memory for some of it
 
 

@@ -7,7 +7,7 @@
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 
 cdef enum:
@@ -18,49 +18,37 @@ cdef enum:
 # ---- written while sampling ---------------------------------------------------------------------------------------
 
 cdef void stream_clear(Stream *stream) noexcept nogil:
-    free(stream.spans)
-    free(stream.corrections)
-    free(stream.anchors)
+    free(stream.spans.first)
+    free(stream.corrections.first)
+    free(stream.anchors.first)
     memset(stream, 0, sizeof(Stream))
 
 
-cdef void *_room(Stream *stream, void *items, size_t count, size_t *capacity, size_t size) noexcept nogil:
-    """The array with room for another item; NULL if there is no memory for it."""
+cdef void _add(Stream *stream, Items *items, void *item, size_t size) noexcept nogil:
+    cdef size_t capacity = 2 * items.count + FIRST_CAPACITY
     cdef void *grown
-    if count < capacity[0]:
-        return items
-    grown = realloc(items, (2 * count + FIRST_CAPACITY) * size)
-    if grown == NULL:
-        stream.lost = True
-    else:
-        capacity[0] = 2 * count + FIRST_CAPACITY
-    return grown
+    if items.count == items.capacity:
+        grown = realloc(items.first, capacity * size)
+        if grown == NULL:
+            stream.lost = True
+            return
+        items.first, items.capacity = grown, capacity
+    memcpy(<char *>items.first + items.count * size, item, size)
+    items.count += 1
 
 
 cdef void stream_add(Stream *stream, Span *span) noexcept nogil:
-    cdef void *room = _room(stream, stream.spans, stream.span_count, &stream.span_capacity, sizeof(Span))
-    if room != NULL:
-        stream.spans = <Span *>room
-        stream.spans[stream.span_count] = span[0]
-        stream.span_count += 1
+    _add(stream, &stream.spans, span, sizeof(Span))
 
 
 cdef void stream_correct(Stream *stream, uint64_t tick, uint64_t late_ns) noexcept nogil:
-    cdef void *room = _room(stream, stream.corrections, stream.correction_count, &stream.correction_capacity,
-                            sizeof(Correction))
-    if room != NULL:
-        stream.corrections = <Correction *>room
-        stream.corrections[stream.correction_count].tick = tick
-        stream.corrections[stream.correction_count].late_ns = late_ns
-        stream.correction_count += 1
+    cdef Correction correction
+    correction.tick, correction.late_ns = tick, late_ns
+    _add(stream, &stream.corrections, &correction, sizeof(Correction))
 
 
 cdef void stream_anchor(Stream *stream, Anchor *anchor) noexcept nogil:
-    cdef void *room = _room(stream, stream.anchors, stream.anchor_count, &stream.anchor_capacity, sizeof(Anchor))
-    if room != NULL:
-        stream.anchors = <Anchor *>room
-        stream.anchors[stream.anchor_count] = anchor[0]
-        stream.anchor_count += 1
+    _add(stream, &stream.anchors, anchor, sizeof(Anchor))
 
 
 # ---- drained ------------------------------------------------------------------------------------------------------
@@ -84,9 +72,10 @@ cdef bytes _column(char *first, size_t stride, size_t count, size_t size):
 
 cdef tuple stream_take(Stream *stream):
     """The columns of the spans, those of the corrections, and the anchors; the stream is empty then."""
-    cdef Span *span = stream.spans
-    cdef Correction *correction = stream.corrections
-    cdef size_t count = stream.span_count, stride = sizeof(Span), i
+    cdef Span *span = <Span *>stream.spans.first
+    cdef Correction *correction = <Correction *>stream.corrections.first
+    cdef Anchor *anchor = <Anchor *>stream.anchors.first
+    cdef size_t count = stream.spans.count, stride = sizeof(Span), i
     cdef tuple spans, corrections
     cdef list anchors = []
     if stream.lost:
@@ -98,13 +87,12 @@ cdef tuple stream_take(Stream *stream):
         _column(<char *>&span.weight, stride, count, 8), _column(<char *>&span.status, stride, count, 2),
         _column(<char *>&span.known, stride, count, 2),
     )
-    count, stride = stream.correction_count, sizeof(Correction)
+    count, stride = stream.corrections.count, sizeof(Correction)
     corrections = (
         _column(<char *>&correction.tick, stride, count, 8), _column(<char *>&correction.late_ns, stride, count, 8))
-    for i in range(stream.anchor_count):
-        anchors.append((stream.anchors[i].tick, stream.anchors[i].due_ns, stream.anchors[i].next_ns,
-                        stream.anchors[i].seed, stream.anchors[i].wander_ns))
-    stream.span_count = stream.correction_count = stream.anchor_count = 0
+    for i in range(stream.anchors.count):
+        anchors.append((anchor[i].tick, anchor[i].due_ns, anchor[i].next_ns, anchor[i].seed, anchor[i].wander_ns))
+    stream.spans.count = stream.corrections.count = stream.anchors.count = 0
     return spans, corrections, anchors
 
 

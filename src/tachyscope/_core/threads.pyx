@@ -23,8 +23,8 @@ from tachyscope._core.frames cimport int32_at, word_at
 from tachyscope._core.layout cimport Layout
 from tachyscope._core.members cimport (
     Gil, Group, Interp, Member,
-    group_find_new, member_fail, member_hear, member_holds, member_is_on_cpu, member_leave, member_rejoin, member_take,
-    member_waits_for,
+    group_find_new, member_fail, member_gil, member_hear, member_holds, member_is_on_cpu, member_leave, member_rejoin,
+    member_take, member_waits_for,
 )
 from tachyscope._core.memory cimport memory_read, memory_readv, now_ns, reading_add, reading_begin, reading_reserve
 from tachyscope._core.naming cimport Engine
@@ -192,9 +192,9 @@ cdef void _watch_again(Group *group, Engine *engine) noexcept nogil:
     cdef uint32_t i
     for i in range(group.count):
         member = group.members[i]
+        gil = member_gil(group, member)
         if (member.chosen and member.lasting and not member.status & FAILED and member.done == group.tick
-                and member.thread != NULL and member.interp < group.interp_count):
-            gil = &group.gils[group.interps[member.interp].gil]
+                and member.thread != NULL and gil != NULL):
             # Up to 3.11 the states of interpreters that share a GIL take turns without it changing hands.
             member.settled = (gil.known and not gil.shared and not member.early and gil.holder != member.address
                               and not _changed_hands(group, engine, group.interps[member.interp].gil))
@@ -318,13 +318,12 @@ cdef int _sample_all(Group *group, Engine *engine) noexcept nogil:
 
 cdef void _ask_about(Group *group, Engine *engine, Member *member, bint waits) noexcept nogil:
     """Ask the kernel what a thread does, and if `waits`, what it waits for."""
-    cdef uintptr_t gil = 0
+    cdef Gil *gil = member_gil(group, member)
     cdef uint16_t asked = 0
     if member_is_on_cpu(group, member):
         asked = ON_CPU
-    elif waits and member.interp < group.interp_count and not member_holds(group, member):
-        gil = group.gils[group.interps[member.interp].gil].address
-        asked = WAITS_GIL if member_waits_for(engine.memory.pid, member, gil) else 0
+    elif waits and gil != NULL and not member_holds(group, member):
+        asked = WAITS_GIL if member_waits_for(engine.memory.pid, member, gil.address) else 0
     member_hear(group, engine, member, asked, ON_CPU | (WAITS_GIL if waits else 0))
 
 
@@ -385,13 +384,14 @@ cdef void group_stop(Group *group, Engine *engine, Stopper *stopper) noexcept no
     """Stop what could change a stack: the threads that have a GIL, or where there is none, all. Nobody else runs
     Python until `stopper_go`, unless the GIL was free and is taken meanwhile, or its holder is not known yet: then the
     sample is as true as without."""
+    cdef Gil *gil
     cdef uint32_t i
     for i in range(group.interp_count):
         if group.interps[i].gil == i and group.gils[i].address:
             _stop_holder(group, engine, stopper, group.gils[i].address)
     for i in range(group.count):
-        if (group.members[i].thread != NULL and group.members[i].tid and group.members[i].interp < group.interp_count
-                and group.gils[group.interps[group.members[i].interp].gil].address == 0):
+        gil = member_gil(group, group.members[i])
+        if group.members[i].thread != NULL and group.members[i].tid and gil != NULL and gil.address == 0:
             stopper_stop(stopper, group.members[i].tid)
 
 

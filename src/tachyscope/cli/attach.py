@@ -6,11 +6,12 @@ import argparse
 import os
 
 from tachyscope.cli import messages
+from tachyscope.cli.checking import say_comparison
 from tachyscope.cli.options import add_output, add_sampling, sampling
 from tachyscope.cli.output import Output, check_stats_path, write_stats
 from tachyscope.cli.progress import watching
 from tachyscope.cli.signals import Signals
-from tachyscope.cli.subprocesses import say_comparison, write_all
+from tachyscope.cli.subprocesses import write_all
 from tachyscope.errors import TargetNotFound
 from tachyscope.sampling.session import Session
 

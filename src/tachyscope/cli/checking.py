@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tachyscope.cli.messages import counted
+from tachyscope.cli.messages import say
+from tachyscope.formats.words import counted
 
 if TYPE_CHECKING:
     from tachyscope.profile.check import Comparison
+    from tachyscope.sampling.session import Session
 
 MOST = 5
 """Functions that are named."""
 NONE = "--check: the target was never stopped, as nobody held its GIL then, or it ended too soon"
+
+
+def say_comparison(session: Session) -> None:
+    """Say how the samples compare with the stopped ones, if that was asked for."""
+    for line in verdict(session.comparison()) if session.sampling.check else ():
+        say(line)
 
 
 def verdict(comparison: Comparison | None) -> Iterator[str]:

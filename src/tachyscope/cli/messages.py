@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from tachyscope.errors import OutputError, TachyscopeError
 from tachyscope.formats.escape import printable
+from tachyscope.formats.words import counted
 
 if TYPE_CHECKING:
     from tachyscope.profile.model import Accuracy, Pauses, Profile
@@ -123,11 +124,6 @@ def missed_much(accuracy: Accuracy) -> str | None:
         f"{100 * share:.0f} % of the ticks were missed: shares may be off where the program does other things while "
         "the machine is busy than at other times; a lower rate misses fewer (-i)"
     )
-
-
-def counted(count: int, what: str) -> str:
-    """Return a number of things: 1 sample, 1,200 samples."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _paused(pauses: Pauses, duration_s: float) -> str:

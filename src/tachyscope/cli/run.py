@@ -7,11 +7,12 @@ import subprocess
 import time
 
 from tachyscope.cli import messages
+from tachyscope.cli.checking import say_comparison
 from tachyscope.cli.options import add_output, add_sampling, sampling
 from tachyscope.cli.output import Output, check_stats_path, write_stats
 from tachyscope.cli.progress import watching
 from tachyscope.cli.signals import Signals
-from tachyscope.cli.subprocesses import say_comparison, write_all
+from tachyscope.cli.subprocesses import write_all
 from tachyscope.errors import TachyscopeError, UsageError
 from tachyscope.sampling.options import Stop
 from tachyscope.sampling.session import Session

@@ -39,15 +39,6 @@ def write_all(options: argparse.Namespace, output: Output, profiles: list[Profil
             _say_skipped(session.descendants)
 
 
-def say_comparison(session: Session) -> None:
-    """Say how the samples compare with the stopped ones, if that was asked for."""
-    if session.sampling.check:
-        from tachyscope.cli.checking import verdict
-
-        for line in verdict(session.comparison()):
-            messages.say(line)
-
-
 def _write_descendant(output: Output, profile: Profile) -> None:
     path: Path | None = None
     try:

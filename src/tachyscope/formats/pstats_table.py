@@ -15,6 +15,7 @@ from tachyscope.formats.exporter import Exporter
 from tachyscope.formats.paths import NO_FILE, ShortPaths, of_profile
 from tachyscope.formats.report import Group, Line, Location, Report, Unit, percent
 from tachyscope.formats.sorting import Sort
+from tachyscope.formats.words import counted
 from tachyscope.profile.model import Profile, ThreadInfo, wilson_interval
 from tachyscope.profile.summary import LineKey, Row, by_function, by_line, summarize
 
@@ -60,7 +61,7 @@ def make_report(profile: Profile, options: TableOptions) -> Report:
         head=[*_head(profile), *(_why_empty(profile) if not lines else ())],
         lines=shown,
         unit=Unit.for_seconds(largest),
-        foot=[f"{_counted(len(shown), what)} of {len(lines):,}, {_ORDERS[options.sort]}."] if lines else [],
+        foot=[f"{counted(len(shown), what)} of {len(lines):,}, {_ORDERS[options.sort]}."] if lines else [],
         legend=_legend(what) if summary else (),
         groups=[group for group in _groups(lines, what) if group.rows] if summary else (),
         threads=_threads(profile) if summary and len(profile.threads) > 1 else (),
@@ -134,20 +135,20 @@ def _head(profile: Profile) -> Iterator[str]:
     target, accuracy = profile.target, profile.accuracy
     command = printable(" ".join(target.command)) or "a program"
     python = f", Python {printable(target.python_version)}" if target.python_version else ""
-    threads = _counted(len(profile.threads), "thread")
-    sampled = f"{_counted(profile.samples, 'sample')} in {_duration(accuracy.duration_s)}, {threads}"
+    threads = counted(len(profile.threads), "thread")
+    sampled = f"{counted(profile.samples, 'sample')} in {_duration(accuracy.duration_s)}, {threads}"
     yield f"Profile of {command} (process {target.pid}{python}): {sampled}"
     if profile.samples:
-        counted, whole = profile.samples * profile.seconds_per_sample, accuracy.samples + accuracy.left_out
+        spent_s, whole = profile.samples * profile.seconds_per_sample, accuracy.samples + accuracy.left_out
         if accuracy.left_out:
             share = percent(profile.samples / whole)
-            yield f"100 % is what the mode counts of the sampled threads' time: {_duration(counted)}, {share} % of it."
+            yield f"100 % is what the mode counts of the sampled threads' time: {_duration(spent_s)}, {share} % of it."
         else:
-            yield f"100 % is the time of the sampled threads: {_duration(counted)}."
+            yield f"100 % is the time of the sampled threads: {_duration(spent_s)}."
     idle = profile.totals().get(0, 0)
     if 0 < idle < profile.samples:
         share = percent(idle / profile.samples)
-        yield f"{_counted(idle, 'sample')} ({share} %) found no Python code running."
+        yield f"{counted(idle, 'sample')} ({share} %) found no Python code running."
 
 
 def _why_empty(profile: Profile) -> Iterator[str]:
@@ -155,7 +156,7 @@ def _why_empty(profile: Profile) -> Iterator[str]:
     if profile.samples:
         yield "No Python code was running in any sample: the threads were starting, ending or in C code."
     elif accuracy.failed:
-        yield f"There are no samples: all {_counted(accuracy.failed, 'attempt')} to read a stack failed."
+        yield f"There are no samples: all {counted(accuracy.failed, 'attempt')} to read a stack failed."
     elif accuracy.left_out:
         yield (
             f"There are no samples: the mode left out all {accuracy.left_out:,} of them. "
@@ -163,10 +164,6 @@ def _why_empty(profile: Profile) -> Iterator[str]:
         )
     else:
         yield "There are no samples: the program ended, or sampling was stopped, before the first."
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _duration(seconds: float) -> str:
@@ -217,7 +214,7 @@ def _threads(profile: Profile) -> Sequence[Sequence[str]]:
     ranked = sorted(profile.threads, key=lambda thread: (-thread.gil_held, -thread.samples, thread.tid))
     rows = [THREADS_HEAD, *map(_thread, ranked[:THREADS_SHOWN])]
     left = len(ranked) - THREADS_SHOWN
-    return [*rows, ("", "", "", "", "", "", f"and {_counted(left, 'more thread')}")] if left > 0 else rows
+    return [*rows, ("", "", "", "", "", "", f"and {counted(left, 'more thread')}")] if left > 0 else rows
 
 
 def _thread(thread: ThreadInfo) -> Sequence[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import astuple, dataclass, field, fields, replace
 
 from tachyscope._core.batch import RawCode, Status, Track
 from tachyscope.profile.collector import Collector, RawNode
@@ -22,6 +22,9 @@ from tachyscope.profile.model import (
 )
 from tachyscope.profile.modes import Mode
 
+_TICKS = ("samples", "seen", "gil_held", "collecting", "exceptions", "cpu_known", "on_cpu", "gil_waiting")
+"""What is counted in a `ThreadInfo`."""
+
 Who = Callable[[Track], tuple[int, str, bool]]
 """Tells a thread: its kernel id, its name, whether it is the main one."""
 
@@ -29,7 +32,7 @@ Who = Callable[[Track], tuple[int, str, bool]]
 @dataclass(frozen=True, slots=True)
 class Totals:
     """Ticks of all threads of a sampler: those that the mode counts (`samples`), those that it leaves out, those that
-    failed; and how many of the samples were uncertain, reconstructed or truncated."""
+    failed; and how many of the samples were uncertain, reconstructed or truncated. `Accuracy` has the same names."""
 
     samples: int = 0
     left_out: int = 0
@@ -91,9 +94,9 @@ class _Thread:
             self._ticks["failed"] += ticks
             return
         said = {
-            "seen": True, "held": status & Status.HOLDS, "collecting": status & Status.COLLECTS,
-            "exceptions": status & Status.EXCEPTS, "asked": known & Status.ON_CPU, "on_cpu": status & Status.ON_CPU,
-            "waits": status & Status.WAITS_GIL, "samples": counts, "left_out": not counts,
+            "seen": True, "gil_held": status & Status.HOLDS, "collecting": status & Status.COLLECTS,
+            "exceptions": status & Status.EXCEPTS, "cpu_known": known & Status.ON_CPU, "on_cpu": status & Status.ON_CPU,
+            "gil_waiting": status & Status.WAITS_GIL, "samples": counts, "left_out": not counts,
             "uncertain": counts and status & Status.UNCERTAIN, "truncated": counts and status & Status.TRUNCATED,
             "reconstructed": counts and status & Status.RECONSTRUCTED,
         }  # fmt: skip
@@ -103,13 +106,11 @@ class _Thread:
 
     def info(self, tid: int, name: str, is_main: bool) -> ThreadInfo:
         """Return what is told of the thread."""
-        names = ("samples", "seen", "held", "collecting", "exceptions", "asked", "on_cpu", "waits")
-        return ThreadInfo(tid, name, is_main, *(self._ticks[each] for each in names))
+        return ThreadInfo(tid, name, is_main, **{each: self._ticks[each] for each in _TICKS})
 
     def totals(self) -> Totals:
         """Return its part of the totals."""
-        names = ("samples", "left_out", "failed", "uncertain", "reconstructed", "truncated")
-        return Totals(*(self._ticks[each] for each in names))
+        return Totals(**{each.name: self._ticks[each.name] for each in fields(Totals)})
 
 
 class _Code:
@@ -167,5 +168,4 @@ def _places(tree: StackTree, part: Part) -> list[int]:
 
 
 def _sum(one: ThreadInfo, other: ThreadInfo) -> ThreadInfo:
-    summed = ("samples", "seen", "gil_held", "collecting", "exceptions", "cpu_known", "on_cpu", "gil_waiting")
-    return replace(one, **{name: getattr(one, name) + getattr(other, name) for name in summed})
+    return replace(one, **{name: getattr(one, name) + getattr(other, name) for name in _TICKS})

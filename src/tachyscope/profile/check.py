@@ -149,9 +149,7 @@ def _compared(
 ) -> Comparison:  # fmt: skip
     shown, seen, count = _shares(stopped), _shares(running), stopped.total()
     by_chance = sorted(_distance(_shares(each), _shares(running - each)) for each in before if each)
-    hardest = max(share * (1 - share) for share in (shown | seen).values())
-    resolution = TOLERANCE + (NAMED + SEEN) * math.sqrt(hardest * (1 + 1 / len(BEFORE)) / count)
-    enough = hardest * (1 + 1 / len(BEFORE)) * ((NAMED + SEEN) / (WORTH - TOLERANCE)) ** 2
+    beyond = (NAMED + SEEN) * max(_sigma(share, count) for share in (shown | seen).values())
     differences = [
         Difference(name, seen.get(name, 0.0), shown.get(name, 0.0))
         for name in shown.keys() | seen.keys()
@@ -163,8 +161,8 @@ def _compared(
         distance=_distance(shown, seen),
         chance=sum(by_chance) / len(by_chance),
         chance_most=by_chance[min(len(by_chance) * 19 // 20, len(by_chance) - 1)],
-        resolution=resolution,
-        enough_s=enough / count * duration_s,
+        resolution=TOLERANCE + beyond,
+        enough_s=duration_s * (beyond / (WORTH - TOLERANCE)) ** 2,
         differences=tuple(sorted(differences, key=lambda each: -abs(each.running - each.stopped))),
         left_out=left_out,
     )

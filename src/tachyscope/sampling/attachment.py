@@ -232,9 +232,9 @@ class Attachment:
     def _now(self) -> dict[str, int]:
         return self._counters if self.ended else self._sampler.counters
 
-    def counted(self, name: str) -> int:
-        """Return how much was counted of this so far: see `Sampler.counters`."""
-        return self._now()[name] - self._before[name]
+    def counted(self) -> dict[str, int]:
+        """Return what was counted so far: see `Sampler.counters`."""
+        return {name: count - self._before[name] for name, count in self._now().items()}
 
     def pauses(self) -> Pauses:
         """Return the stops of the target."""

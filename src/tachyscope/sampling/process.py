@@ -6,7 +6,9 @@ The model is imported when a profile is made: until then it is not needed, and a
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from tachyscope._core.memory import Reader
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 SLICE_NS = 50_000_000
 """The core samples this long at a stretch; then signals are handled and the target is looked at."""
 
-_COUNTED = ("hits", "squares", "missed", "reads", "interrupted", "sampled_ns")
 _FIRST_POLL_S = 0.0003
 _LAST_POLL_S = 0.02
 
@@ -154,39 +155,38 @@ class ProcessSampler:
 
     def progress(self) -> Progress:
         """Return the counts so far."""
-        return Progress(*(self._counted(name) for name in ("hits", "missed", "samples", "failed")))
+        counted = self._counted()
+        return Progress(*(counted[name] for name in ("hits", "missed", "samples", "failed")))
 
-    def _counted(self, name: str) -> int:
-        return sum(attachment.counted(name) for attachment in self._attachments)
+    def _counted(self) -> Counter[str]:
+        counted = Counter[str]()
+        for attachment in self._attachments:
+            counted.update(attachment.counted())
+        return counted
 
     @property
     def samples(self) -> int:
         """Samples taken so far."""
-        return self._counted("samples")
+        return self._counted()["samples"]
 
     def _accuracy(self, parts: list[Part]) -> Accuracy:
         from tachyscope.profile.builder import Totals
         from tachyscope.profile.model import Accuracy, Pauses
 
-        counted = {name: self._counted(name) for name in _COUNTED}
+        counted = self._counted()
         totals = sum((part.totals for part in parts), Totals())
         stops = [attachment.pauses() for attachment in self._attachments] if self.sampling.blocking else []
         return Accuracy(
             interval_us=self.sampling.interval_ns / 1000,
             duration_s=counted["sampled_ns"] / 1e9,
             ticks=counted["hits"] + counted["missed"],
-            samples=totals.samples,
-            failed=totals.failed,
             missed=counted["missed"],
             reads=counted["reads"],
-            uncertain=totals.uncertain,
-            reconstructed=totals.reconstructed,
             interrupted=counted["interrupted"],
-            truncated=totals.truncated,
-            left_out=totals.left_out,
             squares=counted["squares"],
             profiler_cpu_s=self._cpu_s,
             pauses=sum(stops, Pauses()),
+            **asdict(totals),
         )
 
     def profile(self) -> Profile:
@@ -203,7 +203,7 @@ class ProcessSampler:
         from tachyscope.profile.check import compare
 
         checked = [(each.checked, each.collector) for each in self._attachments if each.checked is not None]
-        return compare(checked, self._counted("sampled_ns") / 1e9)
+        return compare(checked, self._counted()["sampled_ns"] / 1e9)
 
     def take(self) -> Profile:
         """Return everything sampled so far, and count anew from here on."""
